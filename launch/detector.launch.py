@@ -1,0 +1,9 @@
+"""The detectors of one edge machine."""
+
+from launch import LaunchDescription
+
+from re_pose_ros.graph.launch import launch_description
+
+
+def generate_launch_description() -> LaunchDescription:
+    return launch_description("detector")

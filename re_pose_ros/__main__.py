@@ -1,0 +1,117 @@
+"""Commands: ``python -m re_pose_ros <command>``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from re_pose_ros import __version__
+from re_pose_ros.errors import InputError
+from re_pose_ros.graph.description import ARGUMENTS, describe
+
+EXIT_BAD_INPUT = 2
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.graph.supervisor import Supervisor
+
+    with Supervisor(describe(_pairs(arguments.argument), arguments.file)) as supervisor:
+        supervisor.wait()
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.demo.run import DemoOptions, run_demo
+
+    options = DemoOptions(
+        source=arguments.source,
+        model=arguments.model,
+        workers=arguments.workers,
+        partitioner=arguments.partitioner,
+        frames=arguments.frames,
+        out=arguments.out,
+        robot=arguments.robot,
+        settings=_pairs(arguments.set),
+    )
+    run_demo(options)
+    return 0
+
+
+def _parameters(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.parameters.tables import TABLES
+
+    for table in TABLES.values():
+        print(f"### {table.node}\n\n{table.markdown()}\n")
+    return 0
+
+
+def _pairs(items: Sequence[str]) -> dict[str, str]:
+    """``name:=value`` as ros2 launch writes it; InputError for anything else."""
+    pairs = {}
+    for item in items:
+        name, mark, value = item.partition(":=")
+        if not mark:
+            raise InputError(f"'{item}' is no argument; write name:=value")
+        pairs[name] = value
+    return pairs
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m re_pose_ros", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    known = "\n".join(f"  {a.name + ':=' + a.default:<24} {a.doc}" for a in ARGUMENTS)
+    up = commands.add_parser(
+        "up",
+        help="start the graph, where ros2 launch is not installed",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"arguments, as for ros2 launch:\n{known}\n  node.parameter:=value    any parameter",
+    )
+    up.add_argument("argument", nargs="*", metavar="name:=value")
+    up.add_argument(
+        "--file",
+        choices=("re_pose", "detector", "partition"),
+        default="re_pose",
+        help="as the launch file of that name",
+    )
+    up.set_defaults(act=_up)
+
+    demo = commands.add_parser("demo", help="run a source through the graph and show the result")
+    demo.add_argument("--source", default="", help="video, folder of images, bag or device")
+    demo.add_argument("--model", default="", help="weights that ultralytics loads")
+    demo.add_argument("--workers", type=int, default=2)
+    demo.add_argument("--partitioner", default="clusters", help="clusters, uniform or whole")
+    demo.add_argument("--frames", type=int, default=0, help="at most so many; 0 is all")
+    demo.add_argument("--out", default="out/demo", help="folder for the results")
+    demo.add_argument(
+        "--robot", action="store_true", help="camera, partitioner and fusion in one process"
+    )
+    demo.add_argument(
+        "--set", action="append", default=[], metavar="node.parameter:=value", help="repeatable"
+    )
+    demo.set_defaults(act=_demo)
+
+    parameters = commands.add_parser("parameters", help="print the parameters of every node")
+    parameters.set_defaults(act=_parameters)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0, 1 where interrupted, 2 where something given cannot be used."""
+    # A plain kill has to stop the started processes too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        chosen = _parser().parse_args(arguments)
+        return int(chosen.act(chosen))
+    except InputError as error:
+        print(f"re_pose_ros: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

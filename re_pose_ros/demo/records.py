@@ -1,0 +1,49 @@
+"""What was seen of each frame while the graph ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from re_pose_ros.detections import Detections
+from re_pose_ros.plan import Plan
+
+
+@dataclass(slots=True)
+class FrameRecord:
+    """One frame, filled in as its messages come.
+
+    Attributes:
+        stamp_ns: the camera's time for it.
+        index: position in the source; -1 while unknown.
+        plan, detections: None while they have not come.
+        telemetry: key-value pairs by node.
+    """
+
+    stamp_ns: int
+    index: int = -1
+    plan: Plan | None = None
+    detections: Detections | None = None
+    telemetry: dict[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def value(self, node: str, key: str) -> float | None:
+        """A number that ``node`` told of this frame; None where it did not."""
+        text = self.telemetry.get(node, {}).get(key)
+        return None if text is None else float(text)
+
+
+@dataclass(slots=True)
+class Recording:
+    """All frames by stamp, the class names, and what the camera says it published."""
+
+    frames: dict[int, FrameRecord] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    frames_published: int | None = None
+
+    def frame(self, stamp_ns: int) -> FrameRecord:
+        return self.frames.setdefault(stamp_ns, FrameRecord(stamp_ns))
+
+    def fused(self) -> list[FrameRecord]:
+        """The frames with a result, in order."""
+        done = [record for record in self.frames.values() if record.detections is not None]
+        return sorted(done, key=lambda record: record.stamp_ns)

@@ -1,0 +1,1 @@
+"""Object detection on one machine: networks, their inputs, batches of blocks, measured times."""

@@ -1,0 +1,8 @@
+"""The one exception for bad input; commands turn it into one line and exit code 2."""
+
+
+class InputError(Exception):
+    """Something the user gave (file, topic, parameter, message) cannot be used.
+
+    The message is one line that names the thing and the way out.
+    """

@@ -1,0 +1,1 @@
+"""From the detections of many blocks to one set per frame."""

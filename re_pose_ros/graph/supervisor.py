@@ -1,0 +1,119 @@
+"""Starts and stops the graph's processes where ``ros2 launch`` is not installed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from re_pose_ros.errors import InputError
+from re_pose_ros.graph.description import PACKAGE, Graph, Process, ros_arguments
+
+STOP_SIGNALS = ((signal.SIGINT, 8.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
+
+
+class Supervisor:
+    """The processes of a graph; a context manager that leaves none behind.
+
+    Args:
+        graph: what to start.
+        show: gets each line that a process prints, with the process's title.
+    """
+
+    def __init__(self, graph: Graph, show: Callable[[str, str], None] | None = None) -> None:
+        self._graph = graph
+        self._show = show or (lambda title, line: print(f"[{title}] {line}", flush=True))
+        self._running: dict[str, subprocess.Popen[str]] = {}
+        self._readers: list[threading.Thread] = []
+        self._last_lines: dict[str, str] = {}
+
+    def __enter__(self) -> Supervisor:
+        try:
+            for process in self._graph.processes:
+                self.start(process)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self, process: Process) -> None:
+        """Start one process, again where it has ended."""
+        command = [sys.executable, "-m", f"{PACKAGE}.nodes.{process.executable}", "--ros-args"]
+        child = subprocess.Popen(
+            command + ros_arguments(process, self._graph),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            # Ctrl-C reaches us alone; we stop the children in order.
+            start_new_session=True,
+        )
+        self._running[process.title] = child
+        reader = threading.Thread(target=self._read, args=(process.title, child), daemon=True)
+        reader.start()
+        self._readers.append(reader)
+
+    def pid(self, title: str) -> int:
+        return self._running[title].pid
+
+    def ended(self) -> dict[str, int]:
+        """Exit codes of the processes that have ended, by title."""
+        codes = {title: child.poll() for title, child in self._running.items()}
+        return {title: code for title, code in codes.items() if code is not None}
+
+    def check(self) -> None:
+        """InputError with the last line of a process that has failed."""
+        for title, code in self.ended().items():
+            if code != 0:
+                self._join_readers()
+                raise InputError(
+                    f"{title} ended with code {code}: {self._last_lines.get(title, 'no output')}"
+                )
+
+    def wait(self) -> None:
+        """Until a process ends; InputError where it failed."""
+        while not self.ended():
+            time.sleep(0.1)
+        self.check()
+
+    def stop(self) -> None:
+        """Ask, then tell, then kill; the robot's side first, so that no detector is missed."""
+        for number, patience in STOP_SIGNALS:
+            alive = [child for child in self._running.values() if child.poll() is None]
+            for child in reversed(alive):
+                child.send_signal(number)
+            limit = time.monotonic() + patience
+            for child in alive:
+                try:
+                    child.wait(max(0.0, limit - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    continue
+        self._join_readers()
+
+    def _join_readers(self) -> None:
+        for reader in self._readers:
+            reader.join(timeout=1.0)
+
+    def _read(self, title: str, child: subprocess.Popen[str]) -> None:
+        assert child.stdout is not None
+        with child.stdout:
+            for line in child.stdout:
+                text = line.rstrip()
+                if text:
+                    self._last_lines[title] = text
+                    self._show(title, text)

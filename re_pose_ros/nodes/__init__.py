@@ -1,0 +1,1 @@
+"""Thin rclpy nodes: parameters, topics, QoS and threads around the ROS-free parts."""

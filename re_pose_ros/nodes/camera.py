@@ -1,0 +1,204 @@
+"""Camera node: publishes a device, a video, images or a bag as a camera driver would."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Protocol
+
+from cv_bridge import CvBridge
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import UInt64
+from vision_msgs.msg import Detection2DArray
+
+from re_pose_ros.errors import InputError
+from re_pose_ros.frame import Frame
+from re_pose_ros.image_codec import encode_jpeg
+from re_pose_ros.nodes import qos
+from re_pose_ros.nodes.base import Health, PipelineNode, run
+from re_pose_ros.nodes.messages import (
+    camera_info_message,
+    from_stamp,
+    header,
+    jpeg_message,
+)
+from re_pose_ros.parameters.tables import CAMERA
+from re_pose_ros.sources import Source, open_source
+from re_pose_ros.sources.calibration import Calibration, default_calibration, load_calibration
+
+DRAIN_S = 2.0
+
+
+class FrameSink(Protocol):
+    """Takes frames in the same process, without a message."""
+
+    def takes_frames(self) -> bool:
+        """Whether a frame given now would be worked on."""
+
+    def accept_frame(self, frame: Frame) -> None:
+        """``frame`` has its stamp and frame_id."""
+
+
+class CameraNode(PipelineNode):
+    """Publishes ``image_raw``, ``image_raw/compressed``, ``camera_info`` and ``end_of_stream``."""
+
+    def __init__(self) -> None:
+        self.sinks: list[FrameSink] = []
+        self._source: Source | None = None
+        self._bridge = CvBridge()
+        self._fused = threading.Condition()
+        self._fused_stamp = 0
+        self._stamp = 0
+        self._published = 0
+        self._given_up = 0
+        self._waiting = ""
+        super().__init__(CAMERA)
+
+    def configure(self) -> None:
+        values = self.values
+        if not values["source"]:
+            raise InputError(
+                "no source: set the parameter source to a device, video, folder of images or bag"
+            )
+        self._source = open_source(
+            values.text("source"),
+            rate=values.real("rate"),
+            loop=values.flag("loop"),
+            start=values.whole("start"),
+            count=values.whole("count"),
+            topic=values.text("topic"),
+        )
+        self._given_calibration = (
+            load_calibration(values.text("calibration")) if values["calibration"] else None
+        )
+        image_qos = qos.reliable(depth=1)
+        self._raw = self.publisher(
+            Image, "image_raw", image_qos, qos_overriding_options=qos.OVERRIDABLE
+        )
+        self._compressed = self.publisher(
+            CompressedImage,
+            "image_raw/compressed",
+            image_qos,
+            qos_overriding_options=qos.OVERRIDABLE,
+        )
+        self._info = self.publisher(CameraInfo, "camera_info", qos.reliable())
+        self._end = self.publisher(UInt64, "end_of_stream", qos.latched())
+        detections_qos = qos.latched() if self.lockstep else qos.reliable()
+        self.subscription(Detection2DArray, "detections", self._on_detections, detections_qos)
+        size = "x".join(map(str, self._source.size))
+        total = "endless" if self._source.total is None else f"{self._source.total} frames"
+        self.get_logger().info(f"{self._source.name}: {size}, {self._source.rate:g} Hz, {total}")
+
+    def release(self) -> None:
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def health(self) -> Health:
+        values = {"frames_published": self._published, "frames_given_up": self._given_up}
+        if self._waiting:
+            return Health.warn(self._waiting, **values)
+        return Health.ok("publishing", **values)
+
+    def work(self) -> None:
+        source = self._source
+        assert source is not None
+        if source.replayable and self.values["wait_for_subscriber"]:
+            self._wait_for_subscriber()
+        period = 1.0 / source.rate if source.rate > 0 else 0.0
+        due = time.monotonic()
+        for frame in source:
+            if self.stopping.is_set():
+                return
+            if not self.lockstep and source.replayable:
+                self.stopping.wait(max(0.0, due - time.monotonic()))
+                due = max(due + period, time.monotonic() - period)
+            self._publish(frame)
+            if self.lockstep:
+                self._wait_until_fused(frame.index)
+        self._announce_end()
+        if self.values["exit_on_end"]:
+            self._finish()
+
+    def _wait_for_subscriber(self) -> None:
+        while not self._taken() and not self.stopping.wait(0.05):
+            self._waiting = (
+                "nobody takes the frames yet: start the partitioner and its detectors, or set "
+                "wait_for_subscriber to false"
+            )
+        self._waiting = ""
+
+    def _taken(self) -> bool:
+        subscribers = self._raw.get_subscription_count() + self._compressed.get_subscription_count()
+        return subscribers > 0 or any(sink.takes_frames() for sink in self.sinks)
+
+    def _publish(self, frame: Frame) -> None:
+        recorded = self.values["stamp"] == "source" and frame.stamp_ns is not None
+        stamp = frame.stamp_ns if recorded and frame.stamp_ns else self.now_ns()
+        self._stamp = stamp = max(stamp, self._stamp + 1)
+        frame = Frame(
+            frame.image, frame.index, stamp, frame.frame_id or self.values.text("frame_id")
+        )
+        self._info.publish(
+            camera_info_message(self._calibration(frame.size), stamp, frame.frame_id)
+        )
+        for sink in self.sinks:
+            sink.accept_frame(frame)
+        if self._raw.get_subscription_count():
+            message = self._bridge.cv2_to_imgmsg(frame.image, "bgr8", header(stamp, frame.frame_id))
+            self._raw.publish(message)
+        if self._compressed.get_subscription_count():
+            quality = self.values.whole("jpeg_quality")
+            self._compressed.publish(
+                jpeg_message(encode_jpeg(frame.image, quality), stamp, frame.frame_id)
+            )
+        self._published += 1
+        self.telemetry(stamp, {"index": frame.index})
+
+    def _calibration(self, size: tuple[int, int]) -> Calibration:
+        given = self._given_calibration
+        if given is None:
+            return default_calibration(*size)
+        if (given.width, given.height) != size:
+            raise InputError(
+                f"{self.values['calibration']} is for {given.width}x{given.height}, "
+                f"the source gives {size[0]}x{size[1]}"
+            )
+        return given
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        with self._fused:
+            self._fused_stamp = max(self._fused_stamp, from_stamp(message.header.stamp))
+            self._fused.notify_all()
+
+    def _wait_until_fused(self, index: int) -> None:
+        limit = time.monotonic() + self.values.real("fused_timeout")
+        with self._fused:
+            while self._fused_stamp < self._stamp and not self.stopping.is_set():
+                if time.monotonic() > limit:
+                    self._given_up += 1
+                    self._waiting = f"frame {index} was not fused in time; is fusion running?"
+                    self.get_logger().error(self._waiting)
+                    return
+                self._fused.wait(0.1)
+        self._waiting = ""
+
+    def _announce_end(self) -> None:
+        """Tell how many frames there were, and stay while the graph still works on them."""
+        self.get_logger().info(f"end of {self.values['source']}: {self._published} frames")
+        self._end.publish(UInt64(data=self._published))
+        with self._fused:
+            seen, quiet_since = self._fused_stamp, time.monotonic()
+            while self._fused_stamp < self._stamp and time.monotonic() - quiet_since < DRAIN_S:
+                self._fused.wait(0.1)
+                if self._fused_stamp != seen:
+                    seen, quiet_since = self._fused_stamp, time.monotonic()
+
+
+def main() -> None:
+    sys.exit(run(lambda: [CameraNode()]))
+
+
+if __name__ == "__main__":
+    main()

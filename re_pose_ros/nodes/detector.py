@@ -1,0 +1,212 @@
+"""Detector node: one edge machine that serves its slots."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from std_msgs.msg import String
+from vision_msgs.msg import Detection2DArray
+
+from re_pose_ros.detection.inbox import Batch, BlockInbox
+from re_pose_ros.detection.model import load_model
+from re_pose_ros.detection.profile import measure, to_json
+from re_pose_ros.detection.worker import Request, Worker
+from re_pose_ros.detections import Detections
+from re_pose_ros.errors import InputError
+from re_pose_ros.image_codec import decode_compressed
+from re_pose_ros.nodes import qos
+from re_pose_ros.nodes.base import Health, PipelineNode, run
+from re_pose_ros.nodes.messages import detections_message, from_stamp, read_plan, read_roi
+from re_pose_ros.nodes.slots import SLOT_DEPTH
+from re_pose_ros.parameters.tables import DETECTOR
+from re_pose_ros.plan import Slot, Variant
+
+PROFILE_BATCHES = (2, 4)
+
+
+class DetectorNode(PipelineNode):
+    """Takes ``<worker>/slot_<k>/image/compressed`` and ``plan``; the worker is the node's name."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._changed = threading.Condition()
+        self._counts = {"batches": 0, "blocks": 0, "malformed": 0}
+        self._busy_ms = 0.0
+        super().__init__(DETECTOR)
+
+    def configure(self) -> None:
+        name = self.get_name()
+        self._inbox: BlockInbox[CompressedImage] = BlockInbox(name)
+        self._worker = self._load()
+        self._answers = {}
+        for k in range(self.values.whole("slots")):
+            slot = Slot(name, k)
+            self._answers[k] = self.publisher(
+                Detection2DArray, f"{slot}/detections", qos.latched(SLOT_DEPTH)
+            )
+            self.subscription(
+                CompressedImage,
+                f"{slot}/image/compressed",
+                self._block_callback(k),
+                qos.reliable(SLOT_DEPTH),
+                qos_overriding_options=qos.OVERRIDABLE,
+            )
+            self.subscription(
+                CameraInfo, f"{slot}/camera_info", self._info_callback(k), qos.reliable(SLOT_DEPTH)
+            )
+        self.subscription(Detection2DArray, "plan", self._on_plan, qos.reliable())
+        profile = measure(
+            self._worker,
+            name=name,
+            batches=PROFILE_BATCHES,
+            repeats=self.values.whole("profile_repeats"),
+        )
+        times = ", ".join(f"{p.variant} {p.time_ms:.0f} ms" for p in profile.variants)
+        self.get_logger().info(f"ready: {times}")
+        # The profile tells that this worker is there, so it comes last.
+        self._profile = self.publisher(
+            String, f"{name}/profile", qos.presence(self.values.real("liveliness_lease"))
+        )
+        self._profile.publish(String(data=to_json(profile)))
+
+    def _load(self) -> Worker:
+        values = self.values
+        models = [
+            load_model(
+                weights,
+                device=values.text("device"),
+                confidence=values.real("confidence"),
+                iou=values.real("nms_iou"),
+                classes=values.texts("classes"),
+                max_detections=values.whole("max_detections"),
+                threads=values.whole("threads"),
+            )
+            for weights in values.texts("models")
+        ]
+        if not models:
+            raise InputError("models is empty: name at least one weights file, as yolo11n.pt")
+        worker = Worker(models, values.wholes("input_sizes"))
+        default = max(worker.variants, key=lambda variant: variant.input_size)
+        if values["default_variant"]:
+            try:
+                default = Variant.parse(values.text("default_variant"))
+            except ValueError as error:
+                raise InputError(f"default_variant: {error}") from None
+        return Worker(models, values.wholes("input_sizes"), default)
+
+    def release(self) -> None:
+        self._worker = None
+
+    # Callbacks.
+
+    def _block_callback(self, index: int) -> Callable[[CompressedImage], None]:
+        def received(message: CompressedImage) -> None:
+            with self._changed:
+                stamp = from_stamp(message.header.stamp)
+                self._inbox.add_block(index, stamp, message, time.monotonic())
+                self._changed.notify_all()
+
+        return received
+
+    def _info_callback(self, index: int) -> Callable[[CameraInfo], None]:
+        def received(message: CameraInfo) -> None:
+            roi = read_roi(message)
+            if roi is not None:
+                with self._changed:
+                    self._inbox.add_roi(index, from_stamp(message.header.stamp), roi)
+                    self._changed.notify_all()
+
+        return received
+
+    def _on_plan(self, message: Detection2DArray) -> None:
+        try:
+            plan = read_plan(message)
+        except InputError as error:
+            self._malformed(str(error))
+            return
+        with self._changed:
+            self._inbox.add_plan(plan)
+            self._changed.notify_all()
+
+    def _malformed(self, reason: str) -> None:
+        self._counts["malformed"] += 1
+        self.get_logger().error(reason, throttle_duration_sec=5.0)
+
+    # The working thread.
+
+    def work(self) -> None:
+        while not self.stopping.is_set():
+            batch = self._next_batch()
+            if batch is not None:
+                self._process(batch)
+
+    def _next_batch(self) -> Batch[CompressedImage] | None:
+        wait = self.values.real("batch_wait")
+        with self._changed:
+            batch = self._inbox.take(time.monotonic(), wait)
+            if batch is None:
+                check = self._inbox.next_check(wait)
+                timeout = 0.2 if check is None else max(0.001, check - time.monotonic())
+                self._changed.wait(min(timeout, 0.2))
+            return batch
+
+    def _process(self, batch: Batch[CompressedImage]) -> None:
+        assert self._worker is not None
+        started = time.monotonic()
+        served, requests = [], []
+        for block in batch.blocks:
+            try:
+                image = decode_compressed(block.data.data)
+            except InputError as error:
+                self._malformed(f"block of slot_{block.slot_index}: {error}")
+                continue
+            served.append(block)
+            requests.append(Request(image, block.roi, block.variant))
+        decoded = time.monotonic()
+        results, timings = self._worker.process(requests) if requests else ([], None)
+        for block, detections in zip(served, results, strict=True):
+            frame_id = block.data.header.frame_id
+            self._answer(block.slot_index, detections, batch.stamp_ns, frame_id)
+        self._counts["batches"] += 1
+        self._counts["blocks"] += len(served)
+        processing_ms = (time.monotonic() - started) * 1e3
+        self._busy_ms += processing_ms
+        self.telemetry(
+            batch.stamp_ns,
+            {
+                "blocks": len(served),
+                "gather_ms": f"{batch.waited * 1e3:.3f}",
+                "decode_ms": f"{(decoded - started) * 1e3:.3f}",
+                "detect_ms": f"{0.0 if timings is None else timings.total_ms:.3f}",
+                "processing_ms": f"{processing_ms:.3f}",
+            },
+        )
+
+    def _answer(self, index: int, detections: Detections, stamp_ns: int, frame_id: str) -> None:
+        self._answers[index].publish(detections_message(detections, stamp_ns, frame_id))
+
+    def health(self) -> Health:
+        if self._worker is None:
+            return Health.warn("no network loaded", **self._counts)
+        values: dict[str, object] = {
+            **self._counts,
+            "dropped": self._inbox.dropped,
+            "unplaced": self._inbox.unplaced,
+            "busy_ms": f"{self._busy_ms:.0f}",
+            "variants": ", ".join(map(str, self._worker.variants)),
+        }
+        if self._counts["malformed"] or self._inbox.unplaced:
+            return Health.warn("some blocks could not be used", **values)
+        return Health.ok("serving", **values)
+
+
+def main() -> None:
+    sys.exit(run(lambda: [DetectorNode()]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""A subscription to somebody's camera, raw or compressed, whatever that publisher's QoS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from sensor_msgs.msg import CompressedImage, Image
+
+from re_pose_ros.bags import typestore
+from re_pose_ros.errors import InputError
+from re_pose_ros.frame import Frame
+from re_pose_ros.image_codec import decode_compressed, decode_raw
+from re_pose_ros.nodes import qos
+from re_pose_ros.nodes.base import PipelineNode
+from re_pose_ros.nodes.messages import from_stamp
+
+_TYPES = {"raw": Image, "compressed": CompressedImage}
+_TYPE_NAMES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
+
+
+class ImageInput:
+    """Subscribes to ``image_raw`` (or ``image_raw/compressed``) as soon as somebody publishes it.
+
+    ``received`` gets each message's serialised bytes in the executor, to be decoded elsewhere by
+    ``decode``. Remapping ``image_raw`` moves the compressed topic with it.
+    """
+
+    def __init__(self, node: PipelineNode, received: Callable[[bytes], None]) -> None:
+        self._node = node
+        self._received = received
+        self._transport = node.values.text("image_transport")
+        # Read from the serialised message: a 4K image as a Python message would be copied twice.
+        self._typestore = typestore()
+        self.topic = self._resolved_topic()
+        self._subscription: Any = None
+        self._reliability: Any = None
+        self.problem = ""
+
+    def _resolved_topic(self) -> str:
+        base = str(self._node.resolve_topic_name("image_raw"))
+        if self._transport == "raw":
+            return base
+        own = str(self._node.resolve_topic_name("image_raw/compressed"))
+        plain = str(self._node.resolve_topic_name("image_raw/compressed", only_expand=True))
+        return f"{base}/compressed" if own == plain else own
+
+    @property
+    def open(self) -> bool:
+        return self._subscription is not None
+
+    def refresh(self) -> None:
+        """Subscribe, or again with another QoS where the publishers have changed theirs."""
+        profile = qos.matching_image_qos(self._node, self.topic)
+        if profile is None or profile.reliability == self._reliability:
+            return
+        self.close()
+        kinds = {info.topic_type for info in self._node.get_publishers_info_by_topic(self.topic)}
+        expected = _TYPE_NAMES[self._transport]
+        if kinds and expected not in kinds:
+            self.problem = (
+                f"{self.topic} carries {', '.join(sorted(kinds))}, expected {expected}; "
+                "set image_transport or remap image_raw"
+            )
+            return
+        self.problem = ""
+        self._reliability = profile.reliability
+        self._subscription = self._node.create_subscription(
+            _TYPES[self._transport],
+            self.topic,
+            self._received,
+            profile,
+            raw=True,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            qos_overriding_options=qos.OVERRIDABLE,
+        )
+
+    def close(self) -> None:
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+        self._reliability = None
+
+    def decode(self, data: bytes, index: int) -> Frame:
+        """InputError where the message is malformed or its encoding unknown."""
+        try:
+            message: Any = self._typestore.deserialize_cdr(data, _TYPE_NAMES[self._transport])
+        except Exception as error:
+            raise InputError(f"{self.topic}: malformed message ({error})") from None
+        if self._transport == "compressed":
+            image = decode_compressed(message.data)
+        else:
+            image = decode_raw(
+                message.encoding,
+                message.height,
+                message.width,
+                message.step,
+                bool(message.is_bigendian),
+                message.data,
+            )
+        return Frame(image, index, from_stamp(message.header.stamp), message.header.frame_id)

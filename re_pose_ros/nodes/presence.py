@@ -1,0 +1,83 @@
+"""Knows which workers are there, by the DDS liveliness of their latched profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
+from rclpy.qos import QoSProfile
+from std_msgs.msg import String
+
+from re_pose_ros.detection.profile import Profile, from_json
+from re_pose_ros.errors import InputError
+from re_pose_ros.nodes import qos
+from re_pose_ros.nodes.base import PipelineNode
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """What is known of one worker; ``foreign`` ones are not ours and publish no profile."""
+
+    name: str
+    foreign: bool
+    alive: bool = False
+    profile: Profile | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.foreign or (self.alive and self.profile is not None)
+
+
+class Presence:
+    """Watches the workers named by the node's parameters; calls ``changed(state)`` on news.
+
+    InputError where ``crop_workers`` names one that is not in ``workers``.
+    """
+
+    def __init__(self, node: PipelineNode, changed: Callable[[WorkerState], None]) -> None:
+        self._node = node
+        self._changed = changed
+        names = node.values.texts("workers")
+        foreign = set(node.values.texts("crop_workers"))
+        if not names:
+            raise InputError("workers is empty: name at least one detector node, as edge_0")
+        if len(set(names)) != len(names):
+            raise InputError(f"workers has a name twice: {', '.join(names)}")
+        if foreign - set(names):
+            raise InputError(f"crop_workers names {min(foreign - set(names))}, which workers lacks")
+        self.states = {name: WorkerState(name, name in foreign) for name in names}
+        profile_qos = qos.presence(node.values.real("liveliness_lease"))
+        for state in self.states.values():
+            if not state.foreign:
+                self._watch(state, profile_qos)
+
+    def _watch(self, state: WorkerState, profile_qos: QoSProfile) -> None:
+        def on_profile(message: String) -> None:
+            try:
+                state.profile = from_json(message.data)
+            except InputError as error:
+                self._node.get_logger().error(f"profile of {state.name}: {error}")
+                return
+            state.alive = True
+            self._changed(state)
+
+        def on_liveliness(event: QoSLivelinessChangedInfo) -> None:
+            alive = event.alive_count > 0
+            if alive == state.alive:
+                return
+            state.alive = alive
+            if not alive:
+                self._node.get_logger().warning(f"worker {state.name} is gone")
+            self._changed(state)
+
+        self._node.subscription(
+            String,
+            f"{state.name}/profile",
+            on_profile,
+            profile_qos,
+            event_callbacks=SubscriptionEventCallbacks(liveliness=on_liveliness),
+        )
+
+    def missing(self) -> list[str]:
+        return [name for name, state in self.states.items() if not state.ready]

@@ -1,0 +1,52 @@
+"""Quality of service of every topic, and matching it to somebody else's publisher."""
+
+from __future__ import annotations
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    LivelinessPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+OVERRIDABLE = QoSOverridingOptions.with_default_policies()
+
+
+def reliable(depth: int = 10) -> QoSProfile:
+    return QoSProfile(
+        depth=depth, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE
+    )
+
+
+def latched(depth: int = 1) -> QoSProfile:
+    """Reliable, and the last ``depth`` messages reach those who come later."""
+    profile = reliable(depth)
+    profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    return profile
+
+
+def presence(lease: float) -> QoSProfile:
+    """Latched, with DDS telling within ``lease`` seconds that the publisher's process is gone."""
+    profile = latched()
+    profile.liveliness = LivelinessPolicy.AUTOMATIC
+    profile.liveliness_lease_duration = Duration(seconds=lease)
+    return profile
+
+
+def matching_image_qos(node: Node, topic: str) -> QoSProfile | None:
+    """Depth 1 with the reliability that all publishers of ``topic`` offer; None without any.
+
+    A reliable subscription gets nothing from a best-effort publisher, and a best-effort one loses
+    most of the large images that a reliable publisher would have sent again.
+    """
+    publishers = node.get_publishers_info_by_topic(topic)
+    if not publishers:
+        return None
+    profile = reliable(depth=1)
+    if any(p.qos_profile.reliability != ReliabilityPolicy.RELIABLE for p in publishers):
+        profile.reliability = ReliabilityPolicy.BEST_EFFORT
+    return profile

@@ -1,0 +1,132 @@
+"""Listens to a graph: keeps its results in memory and in a rosbag2."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import UInt64
+from vision_msgs.msg import Detection2DArray, LabelInfo
+
+from re_pose_ros.bags import BagWriter, qos_profile
+from re_pose_ros.demo.records import Recording
+from re_pose_ros.errors import InputError
+from re_pose_ros.nodes import qos
+from re_pose_ros.nodes.base import TELEMETRY_DEPTH
+from re_pose_ros.nodes.messages import from_stamp, read_detections, read_plan
+
+
+class Recorder:
+    """A node in a thread of this process; a context manager.
+
+    Args:
+        namespace: that of the graph.
+        bag: where detections, plan, label_info and telemetry go; the caller opens and closes it.
+        images: also record ``image_raw/compressed``, for sources that cannot be read again.
+    """
+
+    def __init__(self, namespace: str, bag: BagWriter, *, images: BagWriter | None = None) -> None:
+        self.recording = Recording()
+        self.changed = threading.Condition()
+        self._bag = bag
+        self._images = images
+        self._namespace = namespace
+
+    def __enter__(self) -> Recorder:
+        rclpy.init(args=[])
+        self._node = Node("recorder", namespace=self._namespace)
+        self._record("detections", Detection2DArray, self._on_detections, qos.latched(100))
+        self._record("plan", Detection2DArray, self._on_plan, qos.latched(4))
+        self._record("label_info", LabelInfo, self._on_labels, qos.latched())
+        self._record("telemetry", DiagnosticArray, self._on_telemetry, qos.latched(TELEMETRY_DEPTH))
+        self._node.create_subscription(UInt64, "end_of_stream", self._on_end, qos.latched())
+        if self._images is not None:
+            self._record_images()
+        self._thread = threading.Thread(target=self._spin, name="recorder", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        rclpy.try_shutdown()
+        self._thread.join(timeout=5.0)
+
+    def _spin(self) -> None:
+        executor = SingleThreadedExecutor()
+        executor.add_node(self._node)
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+        finally:
+            self._node.destroy_node()
+
+    def _record(
+        self, topic: str, kind: Any, keep: Callable[[Any], None], profile: QoSProfile
+    ) -> None:
+        name = self._node.resolve_topic_name(topic)
+        type_name = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
+        offered = qos_profile(depth=profile.depth, latched=True)
+
+        def received(data: bytes) -> None:
+            self._bag.write(name, type_name, data, self._now_ns(), qos=offered)
+            with self.changed:
+                keep(deserialize_message(data, kind))
+                self.changed.notify_all()
+
+        self._node.create_subscription(kind, topic, received, profile, raw=True)
+
+    def _record_images(self) -> None:
+        name = self._node.resolve_topic_name("image_raw/compressed")
+        images = self._images
+        assert images is not None
+
+        def received(data: bytes) -> None:
+            images.write(name, "sensor_msgs/msg/CompressedImage", data, self._now_ns())
+
+        self._node.create_subscription(
+            CompressedImage, "image_raw/compressed", received, qos.reliable(), raw=True
+        )
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        record = self.recording.frame(from_stamp(message.header.stamp))
+        record.detections = read_detections(message)[0]
+
+    def _on_plan(self, message: Detection2DArray) -> None:
+        try:
+            plan = read_plan(message)
+        except InputError as error:
+            self._node.get_logger().error(str(error))
+            return
+        self.recording.frame(plan.stamp_ns).plan = plan
+
+    def _on_labels(self, message: LabelInfo) -> None:
+        self.recording.labels = tuple(entry.class_name for entry in message.class_map)
+
+    def _on_telemetry(self, message: DiagnosticArray) -> None:
+        record = self.recording.frame(from_stamp(message.header.stamp))
+        for status in message.status:
+            record.telemetry[status.name] = {pair.key: pair.value for pair in status.values}
+            if status.name == "camera":
+                record.index = int(record.telemetry["camera"].get("index", -1))
+
+    def _on_end(self, message: UInt64) -> None:
+        with self.changed:
+            self.recording.frames_published = int(message.data)
+            self.changed.notify_all()

@@ -1,0 +1,87 @@
+"""The partitioner's side of the workers' slots: each looks like a camera to the detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from cv_bridge import CvBridge
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from re_pose_ros.frame import Frame
+from re_pose_ros.image_codec import encode_jpeg
+from re_pose_ros.nodes import qos
+from re_pose_ros.nodes.base import PipelineNode
+from re_pose_ros.nodes.messages import camera_info_message, header, jpeg_message
+from re_pose_ros.plan import BlockRequest, PlannedBlock, Slot
+from re_pose_ros.sources.calibration import Calibration
+
+SLOT_DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Publishers:
+    raw: Any
+    compressed: Any
+    info: Any
+
+    @property
+    def matched(self) -> bool:
+        return bool(self.raw.get_subscription_count() + self.compressed.get_subscription_count())
+
+
+def scaled_crop(image: NDArray[np.uint8], request: BlockRequest) -> NDArray[np.uint8]:
+    """The block's pixels, shrunk to the network's input where that is smaller (saves bytes)."""
+    crop = request.block.crop(image)
+    if request.image_size == (request.block.width, request.block.height):
+        return crop
+    resized = cv2.resize(crop, request.image_size, interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8)
+
+
+class SlotPublishers:
+    """Publishers of every slot of the workers named; blocks go out as JPEG, raw where asked."""
+
+    def __init__(self, node: PipelineNode, workers: tuple[str, ...], slots: int) -> None:
+        self._bridge = CvBridge()
+        self._publishers = {
+            slot: _Publishers(
+                node.publisher(Image, f"{slot}/image", qos.reliable(SLOT_DEPTH)),
+                node.publisher(
+                    CompressedImage, f"{slot}/image/compressed", qos.reliable(SLOT_DEPTH)
+                ),
+                node.publisher(CameraInfo, f"{slot}/camera_info", qos.reliable(SLOT_DEPTH)),
+            )
+            for slot in (Slot(worker, k) for worker in workers for k in range(slots))
+        }
+
+    def matched(self, worker: str) -> list[Slot]:
+        """The slots of ``worker`` whose images somebody takes, by index."""
+        return [s for s, p in self._publishers.items() if s.worker == worker and p.matched]
+
+    def send(
+        self, frame: Frame, planned: PlannedBlock, calibration: Calibration, quality: int
+    ) -> int:
+        """Publish one block; returns the bytes of its image."""
+        stamp = frame.stamp_ns
+        assert stamp is not None
+        publishers = self._publishers[planned.slot]
+        publishers.info.publish(
+            camera_info_message(calibration, stamp, frame.frame_id, planned.block)
+        )
+        crop = scaled_crop(frame.image, planned.request)
+        sent = 0
+        if publishers.compressed.get_subscription_count():
+            data = encode_jpeg(crop, quality)
+            publishers.compressed.publish(jpeg_message(data, stamp, frame.frame_id))
+            sent += len(data)
+        if publishers.raw.get_subscription_count():
+            message = self._bridge.cv2_to_imgmsg(
+                np.ascontiguousarray(crop), "bgr8", header(stamp, frame.frame_id)
+            )
+            publishers.raw.publish(message)
+            sent += crop.nbytes
+        return sent

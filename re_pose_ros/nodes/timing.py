@@ -1,0 +1,14 @@
+"""How long a frame may take, by mode."""
+
+from __future__ import annotations
+
+from re_pose_ros.nodes.base import PipelineNode
+
+LIVE_DEADLINE_S = 0.5
+LOCKSTEP_DEADLINE_S = 30.0
+
+
+def deadline_of(node: PipelineNode) -> float:
+    """The deadline parameter in seconds, with its default by mode."""
+    default = LOCKSTEP_DEADLINE_S if node.lockstep else LIVE_DEADLINE_S
+    return node.values.real("deadline") or default

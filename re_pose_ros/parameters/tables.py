@@ -1,0 +1,236 @@
+"""The parameters of every node. Docs, launch arguments and nodes all read them from here."""
+
+from __future__ import annotations
+
+from re_pose_ros.parameters.table import Parameter, Table
+from re_pose_ros.partition.base import RANGES, PartitionSettings
+
+MODE = Parameter(
+    "mode",
+    "live",
+    "live: the latest frame wins, drops are counted; lockstep: every frame, the next one when the "
+    "last is fused",
+    choices=("live", "lockstep"),
+)
+AUTOSTART = Parameter(
+    "autostart", True, "configure and activate without being asked; false leaves it to a manager"
+)
+DEADLINE = Parameter(
+    "deadline",
+    0.0,
+    "time from a plan to its detections, with what is there by then; 0 is 0.5 live, 30 lockstep",
+    minimum=0.0,
+    maximum=600.0,
+    unit="s",
+    live=True,
+)
+LEASE = Parameter(
+    "liveliness_lease",
+    1.0,
+    "a worker not heard of for this long is gone; equal on detectors, partitioner and fusion",
+    minimum=0.1,
+    maximum=60.0,
+    unit="s",
+)
+WORKERS = Parameter("workers", ["edge_0"], "names of the detector nodes that serve this robot")
+SLOTS = Parameter(
+    "slots", 8, "blocks per frame that one worker takes; equal on all nodes", minimum=1, maximum=64
+)
+CROP_WORKERS = Parameter(
+    "crop_workers",
+    [""],
+    "those of the workers that are not ours and answer in pixels of the block they were sent",
+)
+IMAGE_TRANSPORT = Parameter(
+    "image_transport",
+    "raw",
+    "raw: subscribe to image_raw; compressed: to image_raw/compressed",
+    choices=("raw", "compressed"),
+)
+
+
+def _partition(name: str, doc: str, unit: str = "") -> Parameter:
+    """A live parameter with the default and range that ``PartitionSettings`` gives it."""
+    low, high = RANGES.get(name, (None, None))
+    return Parameter(name, getattr(PartitionSettings(), name), doc, low, high, unit=unit, live=True)
+
+
+CAMERA = Table(
+    "camera",
+    (
+        Parameter(
+            "source",
+            "",
+            "V4L2 index or device, video file, folder of images, image, or rosbag2",
+        ),
+        Parameter("topic", "", "image topic of a bag; empty where it has just one"),
+        Parameter(
+            "rate",
+            0.0,
+            "frames per second; 0 is the source's own",
+            minimum=0.0,
+            maximum=1000.0,
+            unit="Hz",
+        ),
+        Parameter("loop", False, "begin again at the end"),
+        Parameter("start", 0, "first frame of the source", minimum=0),
+        Parameter("count", 0, "frames to publish; 0 is all", minimum=0),
+        Parameter("calibration", "", "camera calibration YAML; empty is an ideal pinhole"),
+        Parameter("frame_id", "camera", "coordinate frame, where the source names none"),
+        Parameter(
+            "stamp",
+            "now",
+            "header time: now, or source for the times recorded in a bag",
+            choices=("now", "source"),
+        ),
+        Parameter("jpeg_quality", 95, "of image_raw/compressed", minimum=1, maximum=100, live=True),
+        Parameter(
+            "wait_for_subscriber",
+            True,
+            "hold a recorded source until somebody takes its frames",
+        ),
+        Parameter("exit_on_end", True, "end the process when the source has ended and drained"),
+        Parameter(
+            "fused_timeout",
+            60.0,
+            "lockstep: give a frame up when it is not fused for this long",
+            minimum=0.1,
+            maximum=3600.0,
+            unit="s",
+        ),
+        MODE,
+        AUTOSTART,
+    ),
+)
+
+PARTITIONER = Table(
+    "partitioner",
+    (
+        Parameter(
+            "partitioner",
+            "clusters",
+            "how a frame becomes blocks",
+            choices=("clusters", "uniform", "whole"),
+        ),
+        _partition("tile_size", "uniform: edge of a tile", "px"),
+        _partition("overlap", "uniform: share of a tile"),
+        _partition("full_pass", "uniform: also look at the whole frame"),
+        _partition("whole_size", "network input of a whole-frame look", "px"),
+        _partition("bandwidth", "clusters: reach of MeanShift in object heights"),
+        _partition(
+            "margin", "clusters: how far a block reaches beyond its objects, in object heights"
+        ),
+        _partition("min_block", "clusters: smallest edge of a block", "px"),
+        _partition(
+            "target_object", "clusters: wanted height of an object on the network's input", "px"
+        ),
+        _partition("look_every", "clusters: frames from one whole-frame look to the next"),
+        _partition("memory", "clusters: frames for which a seen object is remembered"),
+        _partition("max_blocks", "clusters: blocks per frame; 0 is as many as slots"),
+        WORKERS,
+        CROP_WORKERS,
+        SLOTS,
+        IMAGE_TRANSPORT,
+        Parameter("jpeg_quality", 90, "of the blocks that are sent", 1, 100, live=True),
+        Parameter(
+            "in_flight",
+            2,
+            "live: frames planned but not yet fused; lockstep has one",
+            minimum=1,
+            maximum=16,
+            live=True,
+        ),
+        Parameter(
+            "startup_timeout",
+            120.0,
+            "lockstep: how long to wait for workers that have not come up before going on with "
+            "those there",
+            minimum=0.0,
+            maximum=3600.0,
+            unit="s",
+        ),
+        DEADLINE,
+        LEASE,
+        MODE,
+        AUTOSTART,
+    ),
+)
+
+DETECTOR = Table(
+    "detector",
+    (
+        Parameter(
+            "models",
+            ["yolo11n.pt"],
+            "weights that ultralytics loads: .pt, .onnx, OpenVINO, TFLite, TensorRT",
+        ),
+        Parameter("input_sizes", [320, 640], "network inputs to offer", 32, 8192, unit="px"),
+        Parameter(
+            "default_variant",
+            "",
+            "used for blocks that come without a plan, as yolo11n@640; empty is the largest",
+        ),
+        Parameter("device", "cpu", "cpu, cuda:0, ..."),
+        Parameter("threads", 0, "of the network on a CPU; 0 is one per core", 0, 1024),
+        Parameter("confidence", 0.25, "lowest that is reported", 0.0, 1.0),
+        Parameter("nms_iou", 0.7, "overlap within one block above which the weaker goes", 0.0, 1.0),
+        Parameter("classes", [""], "names or ids to report; empty is all"),
+        Parameter("max_detections", 300, "per block", 1, 100_000),
+        SLOTS,
+        Parameter(
+            "batch_wait",
+            0.05,
+            "how long to wait for the blocks of a plan that are still to come",
+            minimum=0.0,
+            maximum=10.0,
+            unit="s",
+            live=True,
+        ),
+        Parameter("profile_repeats", 3, "timed runs per variant at start", 1, 100),
+        LEASE,
+        AUTOSTART,
+    ),
+)
+
+FUSION = Table(
+    "fusion",
+    (
+        WORKERS,
+        CROP_WORKERS,
+        SLOTS,
+        Parameter(
+            "merge_metric",
+            "ios",
+            "overlap: over the smaller box, or over the union",
+            choices=("ios", "iou"),
+            live=True,
+        ),
+        Parameter(
+            "merge_threshold", 0.5, "overlap from which two are one object", 0.01, 1.0, live=True
+        ),
+        Parameter(
+            "merge_mode",
+            "best",
+            "best: keep the better box; union: enclose both; weighted: mean by confidence",
+            choices=("best", "union", "weighted"),
+            live=True,
+        ),
+        Parameter("class_aware", True, "merge objects of one class only", live=True),
+        Parameter(
+            "cut_margin",
+            2.0,
+            "a box this close to an interior block border may be cut by it",
+            0.0,
+            64.0,
+            unit="px",
+            live=True,
+        ),
+        IMAGE_TRANSPORT,
+        DEADLINE,
+        LEASE,
+        MODE,
+        AUTOSTART,
+    ),
+)
+
+TABLES = {table.node: table for table in (CAMERA, PARTITIONER, DETECTOR, FUSION)}

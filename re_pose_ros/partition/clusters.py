@@ -1,0 +1,297 @@
+"""Blocks where objects were lately: mean shift in perspective, sized by the objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from re_pose_ros.detections import Detections
+from re_pose_ros.fusion.merge import merge
+from re_pose_ros.geometry import Block, FloatArray, box_areas, enclosing_block, intersections
+from re_pose_ros.partition.base import PartitionContext, PartitionSettings, smallest_variant
+from re_pose_ros.partition.mean_shift import mean_shift
+from re_pose_ros.partition.perspective import Perspective, object_sizes
+from re_pose_ros.partition.tiles import whole_look
+from re_pose_ros.plan import BlockRequest
+
+CONTAINED = 0.9
+"""Share of a block's area that another must cover to stand in for it."""
+
+
+def block_around(
+    boxes: FloatArray, margin: float, min_side: int, frame_size: tuple[int, int]
+) -> Block:
+    """The block that shows (N, 4) boxes, N >= 1, and ``margin`` median object sizes around them.
+
+    It has at least ``min_side`` pixels on each side (or the frame's), and lies in the frame.
+    """
+    frame = np.array(frame_size, np.float64)
+    grow = margin * float(np.median(object_sizes(boxes)))
+    low = (boxes[:, :2].min(axis=0).astype(np.float64) - grow).clip(0)
+    high = np.minimum(boxes[:, 2:].max(axis=0).astype(np.float64) + grow, frame)
+    lacking = (np.minimum(min_side, frame) - (high - low)).clip(0) / 2
+    low, high = low - lacking, high + lacking
+    shift = (-low).clip(0) - (high - frame).clip(0)
+    low, high = low + shift, high + shift
+    return enclosing_block(low[0], low[1], high[0], high[1], frame_size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """What holds for all groups of one frame."""
+
+    boxes: FloatArray
+    sizes: FloatArray
+    frame_size: tuple[int, int]
+    inputs: tuple[int, ...]
+    settings: PartitionSettings
+
+    def group(self, members: NDArray[np.intp]) -> _Group:
+        block = block_around(
+            self.boxes[members], self.settings.margin, self.settings.min_block, self.frame_size
+        )
+        return _Group(self, np.sort(members), block)
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Objects that are looked at together; ``members`` are rising indices into the layout."""
+
+    layout: _Layout
+    members: NDArray[np.intp]
+    block: Block
+
+    @property
+    def side(self) -> int:
+        return max(self.block.width, self.block.height)
+
+    @cached_property
+    def extent(self) -> tuple[float, float, float, float]:
+        """x1, y1, x2, y2 around the objects alone."""
+        boxes = self.layout.boxes[self.members]
+        x1, y1 = boxes[:, :2].min(axis=0).tolist()
+        x2, y2 = boxes[:, 2:].max(axis=0).tolist()
+        return x1, y1, x2, y2
+
+    @cached_property
+    def small_object(self) -> float:
+        """Size in pixels that three of four objects have at least."""
+        return float(np.sort(self.layout.sizes[self.members])[(len(self.members) - 1) // 4])
+
+    @cached_property
+    def wanted_input(self) -> float:
+        """Input size at which three of four objects have the wanted size."""
+        return self.layout.settings.target_object * self.side / self.small_object
+
+    @cached_property
+    def input_size(self) -> int:
+        """The input size it will be looked at with."""
+        inputs = self.layout.inputs
+        return next((size for size in inputs if size >= self.wanted_input), inputs[-1])
+
+    @property
+    def is_sharp(self) -> bool:
+        return self.input_size >= self.wanted_input
+
+    @property
+    def cost(self) -> int:
+        return self.input_size**2
+
+    @property
+    def scale(self) -> float:
+        return self.input_size / self.side
+
+    def joined(self, other: _Group) -> _Group:
+        return self.layout.group(np.concatenate([self.members, other.members]))
+
+
+class Clusters:
+    """Blocks around clusters of recent objects, with a look at the whole frame now and then.
+
+    Each frame: the objects of the last frames are clustered by mean shift at distances measured in
+    object sizes (``perspective``); a cluster's block is the box around its objects, grown by
+    ``margin`` object sizes; clusters that have more blocks than slots are merged where that wastes
+    the least area. While slots remain, a block whose objects would be smaller than
+    ``target_object`` on the largest input is split at a gap between its objects; blocks are merged
+    where one input costs no more than two. Each block takes the smallest input at which three of
+    four of its objects have the wanted size. The whole frame is looked at first, then once every
+    ``look_every`` frames, and whenever no objects are remembered.
+    """
+
+    name = "clusters"
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, settings: PartitionSettings) -> None:
+        self.settings = settings
+        self._recent: list[Detections] = []
+        self._since_look: int | None = None
+
+    def observe(self, detections: Detections) -> None:
+        self._recent = [*self._recent, detections][-self.settings.memory :]
+
+    def remembered(self) -> Detections:
+        """The objects of the last ``memory`` frames; ``block`` tells the frame."""
+        # The frame stands in for the block: two objects of one frame never become one.
+        parts = [
+            Detections.of(seen.xyxy, seen.confidence, seen.class_id, age)
+            for age, seen in enumerate(self._recent)
+        ]
+        return merge(Detections.concatenate(parts))
+
+    def partition(self, context: PartitionContext) -> list[BlockRequest]:
+        objects = _inside(self.remembered(), context.frame_size)
+        due = self._since_look is None or self._since_look + 1 >= self.settings.look_every
+        look = due or not len(objects)
+        self._since_look = 0 if look else (self._since_look or 0) + 1
+        limit = context.slots - look
+        if self.settings.max_blocks:
+            limit = min(limit, self.settings.max_blocks)
+        requests = []
+        if len(objects) and limit:
+            groups = self._groups(objects.xyxy, context, limit)
+            requests = [
+                BlockRequest(group.block, smallest_variant(context.variants, group.input_size))
+                for group in sorted(groups, key=lambda group: group.block)
+            ]
+        if look:
+            requests.append(whole_look(context, self.settings))
+        return requests
+
+    def _groups(self, boxes: FloatArray, context: PartitionContext, limit: int) -> list[_Group]:
+        inputs = sorted({v.input_size for v in context.variants}) or [self.settings.whole_size]
+        layout = _Layout(
+            boxes, object_sizes(boxes), context.frame_size, tuple(inputs), self.settings
+        )
+        feet = np.column_stack([boxes[:, [0, 2]].mean(axis=1), boxes[:, 3]])
+        points = Perspective.fit(boxes).flatten(feet, context.frame_size[0] / 2)
+        labels = mean_shift(points, self.settings.bandwidth)
+        groups = [layout.group(np.flatnonzero(labels == k)) for k in range(labels.max() + 1)]
+        groups = _split(_merge_to(groups, limit), limit)
+        return _without_contained(_merge_where_cheaper(groups))
+
+
+def _inside(objects: Detections, frame_size: tuple[int, int]) -> Detections:
+    """The objects clipped to the frame, without those that are outside it."""
+    width, height = frame_size
+    boxes = objects.xyxy.clip(0, np.array([width, height, width, height], np.float32))
+    clipped = Detections(boxes, objects.confidence, objects.class_id, objects.block)
+    return clipped.take(box_areas(boxes) > 0)
+
+
+def _shared_area(a: Block, b: Block) -> int:
+    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = a.xyxy, b.xyxy
+    return max(0, min(ax2, bx2) - max(ax1, bx1)) * max(0, min(ay2, by2) - max(ay1, by1))
+
+
+def _merge_to(groups: Sequence[_Group], limit: int) -> list[_Group]:
+    """Join the two whose enclosing rectangle wastes least until there are at most ``limit``.
+
+    Wasted are the pixels that the rectangle shows and neither of the two blocks does.
+    """
+    groups = list(groups)
+    while len(groups) > limit:
+        blocks = np.array([group.block.xyxy for group in groups], np.float64)
+        low = np.minimum(blocks[:, None, :2], blocks[None, :, :2])
+        high = np.maximum(blocks[:, None, 2:], blocks[None, :, 2:])
+        areas = box_areas(blocks)
+        shown = areas[:, None] + areas[None, :] - intersections(blocks, blocks)
+        wasted = (high - low).prod(axis=2) - shown
+        wasted[np.tril_indices(len(groups))] = np.inf
+        i, j = np.unravel_index(wasted.argmin(), wasted.shape)
+        joined = groups[i].joined(groups[j])
+        groups = [group for k, group in enumerate(groups) if k not in (i, j)] + [joined]
+    return groups
+
+
+def _split(groups: Sequence[_Group], limit: int) -> list[_Group]:
+    """Split the least sharp blocks while there are fewer than ``limit``."""
+    groups = list(groups)
+    done: list[_Group] = []
+    while groups and len(groups) + len(done) < limit:
+        groups.sort(key=lambda group: (group.wanted_input, group.block))
+        worst = groups.pop()
+        halves = None if worst.is_sharp else _halves(worst)
+        if halves is None:
+            done.append(worst)
+        else:
+            groups += halves
+    return groups + done
+
+
+def _halves(group: _Group) -> list[_Group] | None:
+    """Two groups with smaller blocks, parted across the longer side; None where there are none.
+
+    Parted between neighbouring object centres where the gap is large and near the middle: a gap
+    counts by its width times its nearness to the middle (1 there, 0 at the ends).
+    """
+    axis = 0 if group.block.width >= group.block.height else 1
+    boxes = group.layout.boxes[group.members]
+    centres = (boxes[:, axis] + boxes[:, axis + 2]) / 2
+    order = np.argsort(centres, kind="stable")
+    gaps = np.diff(centres[order])
+    if not len(gaps) or gaps.max() <= 0:
+        return None
+    start, length = (group.block.x, group.block.width)
+    if axis:
+        start, length = (group.block.y, group.block.height)
+    middles = (centres[order][1:] + centres[order][:-1]) / 2
+    nearness = 1 - np.abs(middles - start - length / 2) / (length / 2)
+    at = int(np.argmax(gaps * nearness.clip(0.01))) + 1
+    halves = [group.layout.group(group.members[part]) for part in (order[:at], order[at:])]
+    return halves if max(half.side for half in halves) < group.side else None
+
+
+def _merge_where_cheaper(groups: Sequence[_Group]) -> list[_Group]:
+    """Join pairs, best saving first, whose joined block is sharp and costs no more than the two."""
+    alive = dict(enumerate(groups))
+    joins = {(i, j): _cheaper_join(alive[i], alive[j]) for i, j in combinations(alive, 2)}
+    while True:
+        possible = {pair: found for pair, found in joins.items() if found is not None}
+        if not possible:
+            return list(alive.values())
+        (i, j), (_, joined) = max(possible.items(), key=lambda item: item[1][0])
+        del alive[i], alive[j]
+        joins = {pair: found for pair, found in joins.items() if not {i, j} & set(pair)}
+        new = max(i, j, *alive) + 1 if alive else 0
+        joins |= {(k, new): _cheaper_join(group, joined) for k, group in alive.items()}
+        alive[new] = joined
+
+
+def _cheaper_join(a: _Group, b: _Group) -> tuple[int, _Group] | None:
+    """(saving, joined group) where joining the two costs no more and is sharp."""
+    affordable = a.cost + b.cost
+    # Bounds that most pairs fail, before the exact test: the joined block is at least as long as
+    # what encloses the objects, and its wanted object is at most the larger of the two.
+    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = a.extent, b.extent
+    side = max(max(ax2, bx2) - min(ax1, bx1), max(ay2, by2) - min(ay1, by1))
+    wanted = a.layout.settings.target_object * side
+    if (wanted / max(a.small_object, b.small_object)) ** 2 > affordable:
+        return None
+    joined = a.joined(b)
+    if joined.cost > affordable or not joined.is_sharp:
+        return None
+    return affordable - joined.cost, joined
+
+
+def _without_contained(groups: Sequence[_Group]) -> list[_Group]:
+    """Drop a block that another shows (almost) all of, with all its objects, no less sharply."""
+    kept = list(groups)
+    for group in sorted(groups, key=lambda group: (group.block.area, group.block)):
+        if any(other is not group and _stands_in(other, group) for other in kept):
+            kept = [other for other in kept if other is not group]
+    return kept
+
+
+def _stands_in(other: _Group, group: _Group) -> bool:
+    if other.scale < group.scale:
+        return False
+    boxes = group.layout.boxes[group.members]
+    x1, y1, x2, y2 = other.block.xyxy
+    shows_all = bool((boxes[:, :2] >= (x1, y1)).all() and (boxes[:, 2:] <= (x2, y2)).all())
+    shared = _shared_area(group.block, other.block)
+    return shows_all and shared >= CONTAINED * group.block.area
