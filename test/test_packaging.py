@@ -39,6 +39,8 @@ ROS = {"ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs
        "geometry_msgs", "launch", "launch_ros", "lifecycle_msgs", "rcl_interfaces", "rclpy",
        "rosidl_runtime_py", "sensor_msgs", "std_msgs", "std_srvs", "vision_msgs"}
 
+ROS_LAYER = {"re_pose_ros.nodes", "re_pose_ros.graph.launch"}
+
 class Absent:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ROS:
@@ -49,7 +51,7 @@ import re_pose_ros
 
 def walk(package):
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        if module.name == "re_pose_ros.nodes" or module.name.endswith("__main__"):
+        if module.name in ROS_LAYER or module.name.endswith("__main__"):
             continue
         imported = importlib.import_module(module.name)
         print(module.name)
@@ -187,7 +189,7 @@ def test_every_import_is_declared() -> None:
         assert normal(f"ros-{name}") in wheels | {"ros-ament-index-python"}, name
 
 
-def test_only_the_nodes_import_ros() -> None:
+def test_only_the_nodes_and_the_launch_adapter_import_ros() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_ROS], cwd=ROOT, capture_output=True, text=True, check=False
     )
