@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from re_pose_ros.detections import Detections
+
+MAX_NAMES = 2**16
 
 
 class LabelSet:
@@ -31,6 +33,17 @@ class LabelSet:
         before = len(self._numbers)
         numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in labels]
         self._maps[worker] = np.array(numbers, np.int32)
+        return len(self._numbers) > before
+
+    def learn(self, names: Iterable[str]) -> bool:
+        """Take names used by a worker that tells no list; True where the set has grown.
+
+        The set ends at 65536 names, as class numbers in ``label_info`` do.
+        """
+        before = len(self._numbers)
+        for name in sorted(names):
+            if len(self._numbers) < MAX_NAMES:
+                self._numbers.setdefault(name, len(self._numbers))
         return len(self._numbers) > before
 
     def unified(self, worker: str, detections: Detections) -> Detections:

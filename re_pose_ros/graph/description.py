@@ -220,6 +220,13 @@ def _robot_side(
     ]
 
 
+class _PlainDumper(yaml.SafeDumper):
+    """Without aliases, which ROS refuses."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
 def parameter_file(nodes: Mapping[str, Mapping[str, Value]]) -> str:
     """Writes the parameters as a YAML file that ``--params-file`` takes; returns its path."""
     content = {
@@ -228,7 +235,7 @@ def parameter_file(nodes: Mapping[str, Mapping[str, Value]]) -> str:
     with tempfile.NamedTemporaryFile(
         "w", prefix="re_pose_", suffix=".yaml", delete=False, encoding="utf-8"
     ) as file:
-        yaml.safe_dump(content, file, sort_keys=True)
+        yaml.dump(content, file, _PlainDumper, sort_keys=True)
     return file.name
 
 

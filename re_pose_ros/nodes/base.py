@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -12,6 +13,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
@@ -66,7 +68,9 @@ class PipelineNode(LifecycleNode):
             DiagnosticArray, "telemetry", qos.latched(TELEMETRY_DEPTH)
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.reliable())
-        self.create_timer(1.0, self._publish_health)
+        # Steady, because with use_sim_time the node's own clock may stand still.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._publish_health, clock=self._steady)
         watch(self, table, self.values, self.parameters_changed)
 
     # What a subclass fills in.
@@ -108,8 +112,8 @@ class PipelineNode(LifecycleNode):
         return made
 
     def timer(self, period: float, callback: Callable[[], None]) -> Any:
-        """A timer that lives until cleanup."""
-        made = self.create_timer(period, callback)
+        """A timer of ``period`` seconds of real time that lives until cleanup."""
+        made = self.create_timer(period, callback, clock=self._steady)
         self._entities.append((self.destroy_timer, made))
         return made
 
@@ -121,7 +125,12 @@ class PipelineNode(LifecycleNode):
     # Lifecycle. rclpy swallows exceptions in transitions, so they are logged here.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("configure", self.configure)
+        self.failure = ""
+        result = self._transition("configure", self.configure)
+        if result != TransitionCallbackReturn.SUCCESS:
+            # So that it can be tried again.
+            self._release_all()
+        return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.stopping.clear()
@@ -230,9 +239,12 @@ def run(build: Callable[[], Sequence[PipelineNode]]) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     finally:
+        # A second Ctrl-C while closing would end in a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for node in nodes:
             node.close()
         rclpy.try_shutdown()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _spin(nodes: Sequence[PipelineNode]) -> int:

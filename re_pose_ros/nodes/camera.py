@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 
 from cv_bridge import CvBridge
+from rclpy.duration import Duration
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import UInt64
 from vision_msgs.msg import Detection2DArray
@@ -70,9 +71,13 @@ class CameraNode(PipelineNode):
             topic=values.text("topic"),
         )
         self._given_calibration = (
-            load_calibration(values.text("calibration")) if values["calibration"] else None
+            load_calibration(values.text("calibration"), self._source.size)
+            if values["calibration"]
+            else None
         )
-        image_qos = qos.reliable(depth=1)
+        # Kept in lockstep: somebody else's subscription may start the frames before the
+        # partitioner's is there.
+        image_qos = qos.latched() if self.lockstep else qos.reliable(depth=1)
         self._raw = self.publisher(
             Image, "image_raw", image_qos, qos_overriding_options=qos.OVERRIDABLE
         )
@@ -82,7 +87,8 @@ class CameraNode(PipelineNode):
             image_qos,
             qos_overriding_options=qos.OVERRIDABLE,
         )
-        self._info = self.publisher(CameraInfo, "camera_info", qos.reliable())
+        info_qos = qos.latched() if self.lockstep else qos.reliable()
+        self._info = self.publisher(CameraInfo, "camera_info", info_qos)
         self._end = self.publisher(UInt64, "end_of_stream", qos.latched())
         detections_qos = qos.latched() if self.lockstep else qos.reliable()
         self.subscription(Detection2DArray, "detections", self._on_detections, detections_qos)
@@ -108,8 +114,10 @@ class CameraNode(PipelineNode):
             self._wait_for_subscriber()
         period = 1.0 / source.rate if source.rate > 0 else 0.0
         due = time.monotonic()
-        for frame in source:
-            if self.stopping.is_set():
+        while not self.stopping.is_set():
+            frame = next(source, None)
+            if frame is None:
+                self._end_stream()
                 return
             if not self.lockstep and source.replayable:
                 self.stopping.wait(max(0.0, due - time.monotonic()))
@@ -117,9 +125,6 @@ class CameraNode(PipelineNode):
             self._publish(frame)
             if self.lockstep:
                 self._wait_until_fused(frame.index)
-        self._announce_end()
-        if self.values["exit_on_end"]:
-            self._finish()
 
     def _wait_for_subscriber(self) -> None:
         while not self._taken() and not self.stopping.wait(0.05):
@@ -184,7 +189,7 @@ class CameraNode(PipelineNode):
                 self._fused.wait(0.1)
         self._waiting = ""
 
-    def _announce_end(self) -> None:
+    def _end_stream(self) -> None:
         """Tell how many frames there were, and stay while the graph still works on them."""
         self.get_logger().info(f"end of {self.values['source']}: {self._published} frames")
         self._end.publish(UInt64(data=self._published))
@@ -194,6 +199,9 @@ class CameraNode(PipelineNode):
                 self._fused.wait(0.1)
                 if self._fused_stamp != seen:
                     seen, quiet_since = self._fused_stamp, time.monotonic()
+        self._end.wait_for_all_acked(Duration(seconds=DRAIN_S))
+        if self.values["exit_on_end"]:
+            self._finish()
 
 
 def main() -> None:

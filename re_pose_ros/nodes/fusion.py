@@ -26,6 +26,7 @@ from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import Health, PipelineNode, run
 from re_pose_ros.nodes.image_input import ImageInput
 from re_pose_ros.nodes.messages import (
+    class_names,
     detections_message,
     from_stamp,
     header,
@@ -35,7 +36,7 @@ from re_pose_ros.nodes.messages import (
 )
 from re_pose_ros.nodes.presence import Presence, WorkerState
 from re_pose_ros.nodes.slots import SLOT_DEPTH
-from re_pose_ros.nodes.timing import deadline_of
+from re_pose_ros.nodes.timing import JUMP_BACK_NS, deadline_of
 from re_pose_ros.parameters.tables import FUSION
 from re_pose_ros.plan import Plan, Slot
 
@@ -44,6 +45,9 @@ DEBUG_FRAMES = 8
 
 class FusionNode(PipelineNode):
     """Publishes ``detections``, ``label_info``, ``debug_image`` and latency topics."""
+
+    frames_in_process = False
+    """Set where a camera in this process hands its frames over; no topic is subscribed to then."""
 
     def __init__(self) -> None:
         self._collector: FrameCollector[Detection2DArray] | None = None
@@ -54,6 +58,7 @@ class FusionNode(PipelineNode):
         self._input: ImageInput | None = None
         self._bridge = CvBridge()
         self._malformed = 0
+        self._last_stamp = 0
         self._missing: tuple[Slot, ...] = ()
         super().__init__(FUSION)
 
@@ -133,6 +138,10 @@ class FusionNode(PipelineNode):
             return
         with self._changed:
             if self._collector is not None:
+                if plan.stamp_ns < self._last_stamp - JUMP_BACK_NS:
+                    self.get_logger().info("the camera's time has jumped back; starting over")
+                    self._collector.reset()
+                self._last_stamp = plan.stamp_ns
                 self._collector.add_plan(plan, time.monotonic())
             self._changed.notify_all()
 
@@ -173,14 +182,11 @@ class FusionNode(PipelineNode):
         if self._debug.get_subscription_count() == 0:
             self._input.close()
             self._frames.clear()
-        elif not self._taking_frames_in_process:
+        elif not self.frames_in_process:
             self._input.refresh()
 
-    _taking_frames_in_process = False
-
     def takes_frames(self) -> bool:
-        """In the robot executable the camera hands its frames over; fusion never asks for one."""
-        self._taking_frames_in_process = True
+        """Fusion only shows frames; it never makes a camera begin."""
         return False
 
     def accept_frame(self, frame: Frame) -> None:
@@ -219,9 +225,11 @@ class FusionNode(PipelineNode):
         plan = collected.plan
         answers: dict[Slot, Detections] = {}
         for slot, message in collected.answers.items():
+            if self._presence.states[slot.worker].foreign:
+                self._learn_names(message)
             detections, malformed = read_detections(message, self._labels.numbers)
-            self._malformed += malformed
             answers[slot] = self._labels.unified(slot.worker, detections)
+            self._malformed += malformed + len(detections) - len(answers[slot])
         fused = fuse(plan, answers, self._frame_size, self._settings)
         message = detections_message(fused, plan.stamp_ns, plan.frame_id)
         self._result.publish(message)
@@ -236,6 +244,12 @@ class FusionNode(PipelineNode):
             self._latency[stage].publish(Float64(data=value))
         self._report(collected, started - collected.waited, len(fused), latency)
         self._show(plan, fused, latency["total"])
+
+    def _learn_names(self, message: Detection2DArray) -> None:
+        """Detectors that are not ours publish no list of their classes."""
+        with self._changed:
+            if self._labels.learn(class_names(message)):
+                self._publish_labels()
 
     def _report(
         self,

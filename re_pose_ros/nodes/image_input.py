@@ -35,7 +35,7 @@ class ImageInput:
         self._typestore = typestore()
         self.topic = self._resolved_topic()
         self._subscription: Any = None
-        self._reliability: Any = None
+        self._matched: Any = None
         self.problem = ""
 
     def _resolved_topic(self) -> str:
@@ -53,7 +53,7 @@ class ImageInput:
     def refresh(self) -> None:
         """Subscribe, or again with another QoS where the publishers have changed theirs."""
         profile = qos.matching_image_qos(self._node, self.topic)
-        if profile is None or profile.reliability == self._reliability:
+        if profile is None or (profile.reliability, profile.durability) == self._matched:
             return
         self.close()
         kinds = {info.topic_type for info in self._node.get_publishers_info_by_topic(self.topic)}
@@ -65,7 +65,7 @@ class ImageInput:
             )
             return
         self.problem = ""
-        self._reliability = profile.reliability
+        self._matched = profile.reliability, profile.durability
         self._subscription = self._node.create_subscription(
             _TYPES[self._transport],
             self.topic,
@@ -80,7 +80,7 @@ class ImageInput:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
         self._subscription = None
-        self._reliability = None
+        self._matched = None
 
     def decode(self, data: bytes, index: int) -> Frame:
         """InputError where the message is malformed or its encoding unknown."""

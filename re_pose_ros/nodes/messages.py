@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -29,6 +30,10 @@ from re_pose_ros.plan import BlockRequest, Plan, PlannedBlock, Slot, Variant
 from re_pose_ros.sources.calibration import Calibration
 
 JPEG_FORMAT = "bgr8; jpeg compressed bgr8"
+MAX_PIXEL = 1e6
+"""Coordinates from here on are taken for garbage."""
+
+_CLASS_NUMBER = re.compile(r"[0-9]{1,5}")
 
 
 def to_stamp(stamp_ns: int) -> Time:
@@ -97,16 +102,22 @@ def read_detections(
         best = max(detection.results, key=lambda result: result.hypothesis.score).hypothesis
         box = _corners(detection.bbox)
         number = names.get(best.class_id)
-        if number is None and best.class_id.isascii() and best.class_id.isdigit():
+        if number is None and _CLASS_NUMBER.fullmatch(best.class_id):
             number = int(best.class_id)
         usable = all(map(math.isfinite, (*box, best.score))) and box[2] > box[0] and box[3] > box[1]
-        if usable and number is not None and number < 2**16 and abs(max(box, key=abs)) < 1e6:
+        if usable and number is not None and number < 2**16 and abs(max(box, key=abs)) < MAX_PIXEL:
             rows.append((box, min(max(best.score, 0.0), 1.0), number))
     malformed = len(message.detections) - len(rows)
     if not rows:
         return Detections.empty(), malformed
     boxes, scores, classes = zip(*rows, strict=True)
     return Detections.of(boxes, scores, classes), malformed
+
+
+def class_names(message: Detection2DArray) -> set[str]:
+    """The classes that are given by name and not by number."""
+    ids = {r.hypothesis.class_id for d in message.detections for r in d.results}
+    return {name for name in ids if name and not _CLASS_NUMBER.fullmatch(name)}
 
 
 def plan_message(plan: Plan) -> Detection2DArray:
@@ -136,6 +147,8 @@ def read_plan(message: Detection2DArray) -> Plan:
     try:
         for detection in message.detections:
             x1, y1, x2, y2 = _corners(detection.bbox)
+            if max(abs(x1), abs(y1), abs(x2), abs(y2)) >= MAX_PIXEL:
+                raise ValueError(f"the block of {detection.id} reaches beyond {MAX_PIXEL:g} pixels")
             block = Block(round(x1), round(y1), round(x2 - x1), round(y2 - y1))
             hypothesis = detection.results[0].hypothesis if detection.results else None
             variant = (

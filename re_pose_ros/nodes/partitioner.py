@@ -22,7 +22,7 @@ from re_pose_ros.nodes.mailbox import Mailbox
 from re_pose_ros.nodes.messages import from_stamp, plan_message, read_detections
 from re_pose_ros.nodes.presence import Presence, WorkerState
 from re_pose_ros.nodes.slots import SlotPublishers
-from re_pose_ros.nodes.timing import deadline_of
+from re_pose_ros.nodes.timing import JUMP_BACK_NS, deadline_of
 from re_pose_ros.parameters.tables import PARTITIONER
 from re_pose_ros.partition import make_partitioner
 from re_pose_ros.partition.assign import assign
@@ -36,6 +36,9 @@ LOCKSTEP_QUEUE = 64
 class PartitionerNode(PipelineNode):
     """Publishes ``plan`` and the slots; takes an image topic and its graph's ``detections``."""
 
+    frames_in_process = False
+    """Set where a camera in this process hands its frames over; no topic is subscribed to then."""
+
     def __init__(self) -> None:
         self._input: ImageInput | None = None
         self._partitioner: Partitioner | None = None
@@ -43,7 +46,8 @@ class PartitionerNode(PipelineNode):
         self._fused: deque[tuple[int, Detection2DArray]] = deque(maxlen=LOCKSTEP_QUEUE)
         self._in_flight: dict[int, float] = {}
         self._changed = threading.Condition()
-        self._counts = {"planned": 0, "no_worker": 0, "malformed": 0, "not_fused": 0}
+        self._counts = {"planned": 0, "no_worker": 0, "malformed": 0, "stale": 0, "not_fused": 0}
+        self._last_stamp = 0
         self._problem = ""
         self._notes: tuple[str, ...] = ()
         self._started = time.monotonic()
@@ -102,7 +106,7 @@ class PartitionerNode(PipelineNode):
             self._changed.notify_all()
 
     def _refresh_input(self) -> None:
-        if self._input is None or not self.takes_frames():
+        if self._input is None or self.frames_in_process or not self.takes_frames():
             return
         self._input.refresh()
         self._problem = self._input.problem
@@ -134,7 +138,18 @@ class PartitionerNode(PipelineNode):
                 self.get_logger().error(str(error), throttle_duration_sec=5.0)
                 continue
             index += 1
+            if self._is_stale(frame):
+                self._counts["stale"] += 1
+                continue
             self._process(frame, received)
+
+    def _is_stale(self, frame: Frame) -> bool:
+        """Whether it came before or out of order; much older means that time has started over."""
+        assert frame.stamp_ns is not None
+        if 0 <= self._last_stamp - frame.stamp_ns < JUMP_BACK_NS:
+            return True
+        self._last_stamp = frame.stamp_ns
+        return False
 
     def _decoded(self, item: Frame | bytes, index: int) -> Frame:
         if isinstance(item, Frame):

@@ -38,15 +38,18 @@ def presence(lease: float) -> QoSProfile:
 
 
 def matching_image_qos(node: Node, topic: str) -> QoSProfile | None:
-    """Depth 1 with the reliability that all publishers of ``topic`` offer; None without any.
+    """Depth 1 with what all publishers of ``topic`` offer; None without any.
 
     A reliable subscription gets nothing from a best-effort publisher, and a best-effort one loses
-    most of the large images that a reliable publisher would have sent again.
+    most of the large images that a reliable publisher would have sent again. A frame that is kept
+    for late comers is taken: in lockstep the camera waits for it to be fused.
     """
-    publishers = node.get_publishers_info_by_topic(topic)
-    if not publishers:
+    offers = [info.qos_profile for info in node.get_publishers_info_by_topic(topic)]
+    if not offers:
         return None
     profile = reliable(depth=1)
-    if any(p.qos_profile.reliability != ReliabilityPolicy.RELIABLE for p in publishers):
+    if any(offer.reliability != ReliabilityPolicy.RELIABLE for offer in offers):
         profile.reliability = ReliabilityPolicy.BEST_EFFORT
+    if all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers):
+        profile.durability = DurabilityPolicy.TRANSIENT_LOCAL
     return profile

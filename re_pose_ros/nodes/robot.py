@@ -13,6 +13,7 @@ from re_pose_ros.nodes.partitioner import PartitionerNode
 def build() -> list[PipelineNode]:
     camera, partitioner, fusion = CameraNode(), PartitionerNode(), FusionNode()
     camera.sinks = [fusion, partitioner]
+    partitioner.frames_in_process = fusion.frames_in_process = True
     # The camera comes last: it publishes as soon as it is active.
     return [fusion, partitioner, camera]
 

@@ -6,6 +6,8 @@ from re_pose_ros.nodes.base import PipelineNode
 
 LIVE_DEADLINE_S = 0.5
 LOCKSTEP_DEADLINE_S = 30.0
+JUMP_BACK_NS = 1_000_000_000
+"""A stamp that is older by more means that the camera's time has started over."""
 
 
 def deadline_of(node: PipelineNode) -> float:

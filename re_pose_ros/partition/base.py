@@ -41,12 +41,12 @@ class PartitionSettings:
     overlap: float = 0.2
     full_pass: bool = False
     bandwidth: float = 6.0
-    margin: float = 1.5
+    margin: float = 1.0
     min_block: int = 160
     max_blocks: int = 0
     target_object: float = 56.0
     look_every: int = 10
-    memory: int = 5
+    memory: int = 3
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
