@@ -5,6 +5,7 @@ Boxes are float arrays of shape (N, 4) holding x1, y1, x2, y2 with x2 > x1 and y
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,10 +51,10 @@ def whole(width: int, height: int) -> Block:
 def enclosing_block(x1: float, y1: float, x2: float, y2: float, size: tuple[int, int]) -> Block:
     """The smallest block inside a frame of ``size`` (width, height) that covers the rectangle."""
     width, height = size
-    left = int(np.clip(np.floor(x1), 0, width - 1))
-    top = int(np.clip(np.floor(y1), 0, height - 1))
-    right = int(np.clip(np.ceil(x2), left + 1, width))
-    bottom = int(np.clip(np.ceil(y2), top + 1, height))
+    left = min(max(math.floor(x1), 0), width - 1)
+    top = min(max(math.floor(y1), 0), height - 1)
+    right = min(max(math.ceil(x2), left + 1), width)
+    bottom = min(max(math.ceil(y2), top + 1), height)
     return Block(left, top, right - left, bottom - top)
 
 

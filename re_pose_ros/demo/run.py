@@ -81,7 +81,12 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
             **settings,
         }
     )
-    with open_source(source, count=options.frames) as probe:
+    read = {
+        "start": int(settings.get("camera.start", "0")),
+        "count": int(settings["camera.count"]),
+        "topic": settings.get("camera.topic", ""),
+    }
+    with open_source(source, **read) as probe:
         total, replayable = probe.total, probe.replayable
     out = Path(options.out)
     bag_path, images_path = out / "detections.mcap", out / "frames.mcap"
@@ -107,7 +112,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     summary["startup_s"] = _startup(recording, started)
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     if recording.fused():
-        with open_source(source if replayable else str(images_path), count=options.frames) as again:
+        with open_source(source, **read) if replayable else open_source(str(images_path)) as again:
             write_video(out / "annotated.mp4", again, recording)
     print(table(summary))
     print(f"\n{out}/annotated.mp4, {out}/detections.mcap, {out}/summary.json")

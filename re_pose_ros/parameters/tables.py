@@ -134,8 +134,8 @@ PARTITIONER = Table(
         Parameter("jpeg_quality", 90, "of the blocks that are sent", 1, 100, live=True),
         Parameter(
             "in_flight",
-            2,
-            "live: frames planned but not yet fused; lockstep has one",
+            1,
+            "live: frames planned but not yet fused; more is more frames per second, and later",
             minimum=1,
             maximum=16,
             live=True,

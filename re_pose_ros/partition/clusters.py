@@ -30,15 +30,24 @@ def block_around(
 
     It has at least ``min_side`` pixels on each side (or the frame's), and lies in the frame.
     """
-    frame = np.array(frame_size, np.float64)
     grow = margin * float(np.median(object_sizes(boxes)))
-    low = (boxes[:, :2].min(axis=0).astype(np.float64) - grow).clip(0)
-    high = np.minimum(boxes[:, 2:].max(axis=0).astype(np.float64) + grow, frame)
-    lacking = (np.minimum(min_side, frame) - (high - low)).clip(0) / 2
+    lows: list[float] = boxes[:, :2].min(axis=0).tolist()
+    highs: list[float] = boxes[:, 2:].max(axis=0).tolist()
+    spans = [
+        _span(low - grow, high + grow, min_side, length)
+        for low, high, length in zip(lows, highs, frame_size, strict=True)
+    ]
+    (left, right), (top, bottom) = spans
+    return enclosing_block(left, top, right, bottom, frame_size)
+
+
+def _span(low: float, high: float, least: int, length: int) -> tuple[float, float]:
+    """The range low to high within 0 to ``length``, widened to ``least`` (or ``length``)."""
+    low, high = max(low, 0.0), min(high, float(length))
+    lacking = max(0.0, min(least, length) - (high - low)) / 2
     low, high = low - lacking, high + lacking
-    shift = (-low).clip(0) - (high - frame).clip(0)
-    low, high = low + shift, high + shift
-    return enclosing_block(low[0], low[1], high[0], high[1], frame_size)
+    shift = max(0.0, -low) - max(0.0, high - length)
+    return low + shift, high + shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +108,9 @@ class _Group:
         return self.input_size >= self.wanted_input
 
     @property
-    def cost(self) -> int:
-        return self.input_size**2
+    def cost(self) -> float:
+        """Pixels of the network's input, which keeps the block's aspect ratio."""
+        return self.input_size**2 * min(self.block.width, self.block.height) / self.side
 
     @property
     def scale(self) -> float:
@@ -262,15 +272,17 @@ def _merge_where_cheaper(groups: Sequence[_Group]) -> list[_Group]:
         alive[new] = joined
 
 
-def _cheaper_join(a: _Group, b: _Group) -> tuple[int, _Group] | None:
+def _cheaper_join(a: _Group, b: _Group) -> tuple[float, _Group] | None:
     """(saving, joined group) where joining the two costs no more and is sharp."""
     affordable = a.cost + b.cost
-    # Bounds that most pairs fail, before the exact test: the joined block is at least as long as
+    # Bounds that most pairs fail, before the exact test: the joined block is at least as large as
     # what encloses the objects, and its wanted object is at most the larger of the two.
     (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = a.extent, b.extent
-    side = max(max(ax2, bx2) - min(ax1, bx1), max(ay2, by2) - min(ay1, by1))
-    wanted = a.layout.settings.target_object * side
-    if (wanted / max(a.small_object, b.small_object)) ** 2 > affordable:
+    width, height = max(ax2, bx2) - min(ax1, bx1), max(ay2, by2) - min(ay1, by1)
+    enlarged = a.layout.settings.target_object / max(a.small_object, b.small_object)
+    if enlarged * max(width, height) > a.layout.inputs[-1]:
+        return None
+    if enlarged**2 * width * height > affordable:
         return None
     joined = a.joined(b)
     if joined.cost > affordable or not joined.is_sharp:
