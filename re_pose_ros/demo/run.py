@@ -20,6 +20,7 @@ from re_pose_ros.demo.video import write_video
 from re_pose_ros.errors import InputError
 from re_pose_ros.graph.description import describe
 from re_pose_ros.graph.supervisor import Supervisor
+from re_pose_ros.provenance import commit, machine
 from re_pose_ros.sources import open_source
 
 if TYPE_CHECKING:
@@ -109,7 +110,12 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     workers = [name for p in graph.processes if p.executable == "detector" for name in [p.name]]
     said = {"source": source, "model": model, "partitioner": options.partitioner}
     summary = summarise(recording, said, workers)
-    summary["startup_s"] = _startup(recording, started)
+    summary |= {
+        "startup_s": _startup(recording, started),
+        "settings": dict(options.settings) | {"robot": options.robot},
+        "machine": machine(),
+        "commit": commit(),
+    }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     if recording.fused():
         with open_source(source, **read) if replayable else open_source(str(images_path)) as again:
