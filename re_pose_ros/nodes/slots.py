@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
-import cv2
 import numpy as np
 from cv_bridge import CvBridge
-from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from re_pose_ros.block_image import scaled_crop
 from re_pose_ros.frame import Frame
 from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import PipelineNode
 from re_pose_ros.nodes.messages import camera_info_message, header, jpeg_message
-from re_pose_ros.plan import BlockRequest, PlannedBlock, Slot
+from re_pose_ros.plan import PlannedBlock, Slot
 from re_pose_ros.sources.calibration import Calibration
 
 SLOT_DEPTH = 4
@@ -31,15 +31,6 @@ class _Publishers:
     @property
     def matched(self) -> bool:
         return bool(self.raw.get_subscription_count() + self.compressed.get_subscription_count())
-
-
-def scaled_crop(image: NDArray[np.uint8], request: BlockRequest) -> NDArray[np.uint8]:
-    """The block's pixels, shrunk to the network's input where that is smaller (saves bytes)."""
-    crop = request.block.crop(image)
-    if request.image_size == (request.block.width, request.block.height):
-        return crop
-    resized = cv2.resize(crop, request.image_size, interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, np.uint8)
 
 
 class SlotPublishers:
@@ -59,8 +50,9 @@ class SlotPublishers:
         }
 
     def matched(self, worker: str) -> list[Slot]:
-        """The slots of ``worker`` whose images somebody takes, by index."""
-        return [s for s, p in self._publishers.items() if s.worker == worker and p.matched]
+        """The slots of ``worker`` whose images somebody takes: the first few, without a gap."""
+        own = (item for item in self._publishers.items() if item[0].worker == worker)
+        return [slot for slot, _ in takewhile(lambda item: item[1].matched, own)]
 
     def send(
         self, frame: Frame, planned: PlannedBlock, calibration: Calibration, quality: int

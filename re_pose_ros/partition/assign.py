@@ -8,10 +8,15 @@ from re_pose_ros.plan import BlockRequest, PlannedBlock, Slot
 
 
 def input_pixels(request: BlockRequest) -> float:
-    """Network-input pixels of a request; those of the block where it names no variant."""
+    """Network-input pixels of a request, which keeps the block's aspect ratio.
+
+    Where it names no variant, those of the block.
+    """
     if request.variant is None:
         return float(request.block.area)
-    return float(request.variant.input_size**2)
+    block = request.block
+    aspect = min(block.width, block.height) / max(block.width, block.height)
+    return request.variant.input_size**2 * aspect
 
 
 def assign(

@@ -1,0 +1,157 @@
+"""The whole per-frame job in one process, without ROS: as the graph in lock-step does it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from re_pose_ros.block_image import scaled_crop
+from re_pose_ros.detection.model import Model, load_model
+from re_pose_ros.detection.worker import Request, Worker
+from re_pose_ros.detections import Detections
+from re_pose_ros.errors import InputError
+from re_pose_ros.fusion.fuse import FusionSettings, fuse
+from re_pose_ros.image_codec import decode_compressed, encode_jpeg
+from re_pose_ros.partition import make_partitioner
+from re_pose_ros.partition.assign import assign
+from re_pose_ros.partition.base import PartitionContext, PartitionSettings
+from re_pose_ros.plan import Plan, PlannedBlock, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What was done for one frame.
+
+    Attributes:
+        detections: fused, in frame pixels, strongest first.
+        plan: the blocks; ``detections.block`` indexes them.
+        stages_ms: partition, encode, decode, detect (all blocks, one after the other) and fusion.
+        block_ms: per block of the plan, its share of ``detect``.
+        block_bytes: per block of the plan, what was sent for it.
+    """
+
+    detections: Detections
+    plan: Plan
+    stages_ms: Mapping[str, float]
+    block_ms: tuple[float, ...]
+    block_bytes: tuple[int, ...]
+
+
+class Pipeline:
+    """Partitions a frame, detects in its blocks and fuses, for frames that follow one another.
+
+    The blocks are laid out for ``workers`` x ``slots`` and pass through JPEG as in the graph, so
+    that the detections are those that it would publish; here they run one after the other.
+    """
+
+    def __init__(
+        self,
+        model: str | Sequence[Model],
+        *,
+        partitioner: str = "clusters",
+        input_sizes: Sequence[int] = (320, 640),
+        workers: int = 1,
+        slots: int = 8,
+        partition: PartitionSettings | None = None,
+        fusion: FusionSettings | None = None,
+        jpeg_quality: int = 90,
+        confidence: float = 0.25,
+        device: str = "cpu",
+    ) -> None:
+        """Raises InputError where the model, the partitioner or a setting cannot be used.
+
+        Args:
+            model: weights that ultralytics loads, or models that are loaded (then ``confidence``
+                and ``device`` are theirs).
+            partitioner: ``clusters``, ``uniform`` or ``whole``.
+            input_sizes: network inputs to choose from, in pixels.
+            workers: detectors to plan for.
+            slots: blocks that each takes per frame.
+            partition: settings of the partitioner.
+            fusion: how the blocks' answers become one.
+            jpeg_quality: of the blocks, 1 to 100; 0 hands them over as they are.
+            confidence: least confidence of a detection.
+            device: ``cpu``, ``cuda:0``, ...
+        """
+        if workers < 1 or slots < 1:
+            raise InputError(f"a pipeline needs workers and slots, got {workers} x {slots}")
+        models = (
+            [load_model(model, confidence=confidence, device=device)]
+            if isinstance(model, str)
+            else model
+        )
+        self._worker = Worker(models, input_sizes)
+        self._slots = {f"edge_{k}": slots for k in range(workers)}
+        self._partitioner = make_partitioner(partitioner, partition)
+        self._fusion = fusion or FusionSettings()
+        self._jpeg_quality = jpeg_quality
+        self._frames = 0
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names by class id."""
+        return self._worker.labels
+
+    def detect(self, image: NDArray[np.uint8]) -> Detections:
+        """The objects of the next frame, (H, W, 3) uint8 BGR, in its pixels."""
+        return self.run(image).detections
+
+    def run(self, image: NDArray[np.uint8]) -> FrameResult:
+        """As ``detect``, with plan and times."""
+        marks = [("", time.perf_counter())]
+
+        def mark(stage: str) -> None:
+            marks.append((stage, time.perf_counter()))
+
+        size = (image.shape[1], image.shape[0])
+        variants = tuple(sorted(self._worker.variants))
+        context = PartitionContext(size, sum(self._slots.values()), variants)
+        requests = self._partitioner.partition(context)
+        plan = Plan(self._frames, "", assign(requests, self._slots))
+        mark("partition")
+        crops = [scaled_crop(image, planned.request) for planned in plan.blocks]
+        sent = [self._encoded(crop) for crop in crops]
+        mark("encode")
+        images = [self._received(data) for data in sent]
+        mark("decode")
+        answers, block_ms = self._detect(plan.blocks, images)
+        mark("detect")
+        detections = fuse(plan, answers, size, self._fusion)
+        self._partitioner.observe(detections)
+        mark("fusion")
+        self._frames += 1
+        stages = {
+            stage: (end - start) * 1e3
+            for (_, start), (stage, end) in zip(marks, marks[1:], strict=False)
+        }
+        return FrameResult(detections, plan, stages, block_ms, tuple(d.nbytes for d in sent))
+
+    def _encoded(self, crop: NDArray[np.uint8]) -> memoryview | NDArray[np.uint8]:
+        return encode_jpeg(crop, self._jpeg_quality) if self._jpeg_quality else crop
+
+    def _received(self, data: memoryview | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return decode_compressed(data) if isinstance(data, memoryview) else data
+
+    def _detect(
+        self, blocks: Sequence[PlannedBlock], images: Sequence[NDArray[np.uint8]]
+    ) -> tuple[dict[Slot, Detections], tuple[float, ...]]:
+        """Each worker's blocks as one batch, as it would get them."""
+        batches: dict[str, list[int]] = defaultdict(list)
+        for k, planned in enumerate(blocks):
+            batches[planned.slot.worker].append(k)
+        answers: dict[Slot, Detections] = {}
+        times = [0.0] * len(blocks)
+        for members in batches.values():
+            requests = [
+                Request(images[k], blocks[k].block, blocks[k].request.variant) for k in members
+            ]
+            found, timings = self._worker.process(requests)
+            for k, detections, ms in zip(members, found, timings.request_ms, strict=True):
+                answers[blocks[k].slot] = detections
+                times[k] = ms
+        return answers, tuple(times)
