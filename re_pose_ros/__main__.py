@@ -8,10 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from re_pose_ros import __version__
-from re_pose_ros.errors import InputError
+from re_pose_ros.errors import EXIT_BAD_INPUT, InputError
 from re_pose_ros.graph.description import ARGUMENTS, describe
-
-EXIT_BAD_INPUT = 2
 
 
 def _up(arguments: argparse.Namespace) -> int:
@@ -101,8 +99,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0, 1 where interrupted, 2 where something given cannot be used."""
-    # A plain kill has to stop the started processes too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A plain kill, or a terminal that is closed, has to stop the started processes too.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, signal.default_int_handler)
     try:
         chosen = _parser().parse_args(arguments)
         return int(chosen.act(chosen))

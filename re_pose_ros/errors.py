@@ -1,5 +1,7 @@
 """The one exception for bad input; commands turn it into one line and exit code 2."""
 
+EXIT_BAD_INPUT = 2
+
 
 class InputError(Exception):
     """Something the user gave (file, topic, parameter, message) cannot be used.

@@ -47,3 +47,13 @@ class Recording:
         """The frames with a result, in order."""
         done = [record for record in self.frames.values() if record.detections is not None]
         return sorted(done, key=lambda record: record.stamp_ns)
+
+    def complete(self) -> bool:
+        """Whether of every frame with a result the plan and the telemetry are there as well.
+
+        Topics are matched one by one, so that a result may come seconds before its plan.
+        """
+        return all(
+            record.plan is not None and {"partitioner", "fusion"} <= record.telemetry.keys()
+            for record in self.fused()
+        )

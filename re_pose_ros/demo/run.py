@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,10 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     """
     source = _default(options.source, "video/plaza_720p.avi", "source")
     model = _default(options.model, "weights/yolo11n_coco.pt", "model")
+    for weights in model.split(","):
+        # A bare name may be one that ultralytics publishes; the detectors find that out.
+        if "/" in weights and not Path(weights).expanduser().exists():
+            raise InputError(f"model {weights} does not exist")
     if options.workers < 1:
         raise InputError("--workers has to be at least 1")
     settings = {"camera.count": str(options.frames), **options.settings}
@@ -82,12 +87,14 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
             **settings,
         }
     )
-    read = {
-        "start": int(settings.get("camera.start", "0")),
-        "count": int(settings["camera.count"]),
-        "topic": settings.get("camera.topic", ""),
-    }
-    with open_source(source, **read) as probe:
+    reopen = partial(
+        open_source,
+        source,
+        start=int(settings.get("camera.start", "0")),
+        count=int(settings["camera.count"]),
+        topic=settings.get("camera.topic", ""),
+    )
+    with reopen() as probe:
         total, replayable = probe.total, probe.replayable
     out = Path(options.out)
     bag_path, images_path = out / "detections.mcap", out / "frames.mcap"
@@ -118,7 +125,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     if recording.fused():
-        with open_source(source, **read) if replayable else open_source(str(images_path)) as again:
+        with reopen() if replayable else open_source(str(images_path)) as again:
             write_video(out / "annotated.mp4", again, recording)
     print(table(summary))
     print(f"\n{out}/annotated.mp4, {out}/detections.mcap, {out}/summary.json")
@@ -163,10 +170,11 @@ def _fused_counts(recorder: Recorder, supervisor: Supervisor) -> Iterator[int]:
             recorder.changed.wait(0.2)
             now = len(recorder.recording.fused())
             published = recorder.recording.frames_published
+            complete = recorder.recording.complete()
         if now != fused:
             fused, moved = now, time.monotonic()
             yield fused
-        if published is not None and fused >= published:
+        if published is not None and fused >= published and complete:
             return
         supervisor.check()
         quiet = time.monotonic() - moved

@@ -14,6 +14,9 @@ from re_pose_ros.plan import Plan, Variant
 
 T = TypeVar("T")
 
+PLACING_S = 5.0
+"""How long a block is held of which nothing says yet where it lies in the frame."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedBlock(Generic[T]):
@@ -45,7 +48,9 @@ class BlockInbox(Generic[T]):
 
     A frame is ready when all blocks that its plan gives this worker are there, or ``wait`` seconds
     after its first block with what came; a block without a plan is placed by its ``camera_info``
-    roi. At most ``capacity`` frames wait: the oldest goes first and is counted in ``dropped``.
+    roi. With neither it is held for ``PLACING_S``, as topics are matched one by one when nodes come
+    up, and then counted in ``unplaced``. At most ``capacity`` frames wait: the oldest goes first
+    and is counted in ``dropped``.
     """
 
     def __init__(self, worker: str, capacity: int = 4) -> None:
@@ -82,7 +87,7 @@ class BlockInbox(Generic[T]):
             frame = self._frames[stamp]
             plan = self._plans.get(stamp)
             complete = plan is not None and plan.keys() <= frame.blocks.keys()
-            if not complete and now - frame.first_at < wait:
+            if not complete and now < self._due(stamp, frame, wait):
                 continue
             del self._frames[stamp]
             blocks = self._placed(stamp, frame, plan or {})
@@ -92,7 +97,11 @@ class BlockInbox(Generic[T]):
 
     def next_check(self, wait: float) -> float | None:
         """When an incomplete frame will have waited long enough; None when nothing waits."""
-        return min((f.first_at + wait for f in self._frames.values()), default=None)
+        return min((self._due(s, f, wait) for s, f in self._frames.items()), default=None)
+
+    def _due(self, stamp: int, frame: _Frame[T], wait: float) -> float:
+        known = stamp in self._plans or all((stamp, k) in self._rois for k in frame.blocks)
+        return frame.first_at + (wait if known else max(wait, PLACING_S))
 
     def _placed(
         self, stamp: int, frame: _Frame[T], plan: dict[int, tuple[Block, Variant | None]]

@@ -5,6 +5,7 @@ Both ``launch/*.launch.py`` and ``python -m re_pose_ros up`` are made from this.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -14,12 +15,19 @@ from pathlib import Path
 
 import yaml
 
-from re_pose_ros.errors import InputError
-from re_pose_ros.parameters.table import Value
+from re_pose_ros.errors import EXIT_BAD_INPUT, InputError
+from re_pose_ros.parameters.table import Parameter, Value
 from re_pose_ros.parameters.tables import CAMERA, DETECTOR, FUSION, PARTITIONER, TABLES
 
 PACKAGE = "re_pose_ros"
-_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_PATH = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+# ROS applies entries in the order in which their keys first come up, whatever file they are in.
+# Keys that nobody else writes, one per rank, make the order of the files count; each matches a
+# node in any namespace.
+_DEFAULT_KEY = "/**/**/{}"
+_EXPLICIT_KEY = "/**/**/**/{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +39,47 @@ class Argument:
     doc: str
 
 
+def _own(doc: str, parameter: Parameter) -> str:
+    """``doc`` with the choices, and the default that holds where the argument is empty."""
+    default = parameter.default
+    text = ",".join(map(str, default)) if isinstance(default, list) else str(default)
+    choices = f": {parameter.range_text}" if parameter.choices else ""
+    return f"{doc}{choices} ({text})"
+
+
 ARGUMENTS = (
     Argument("source", "", "device, video, folder of images or bag; empty: no camera node"),
     Argument("image", "image_raw", "image topic; with no source that of your camera driver"),
-    Argument("model", "yolo11n.pt", "weights that ultralytics loads; several with commas"),
+    Argument("model", "", _own("weights that ultralytics loads; several: a,b", DETECTOR["models"])),
     Argument("workers", "2", "number of detectors to start here, or names of detectors (a,b)"),
     Argument("remote_workers", "", "names of detectors that run on other machines (c,d)"),
-    Argument("partitioner", "", "clusters, uniform or whole"),
-    Argument("mode", "", "live or lockstep"),
-    Argument("input_sizes", "", "network inputs to offer, as 320,640"),
-    Argument("device", "", "cpu, cuda:0, ..."),
+    Argument("partitioner", "", _own("how a frame becomes blocks", PARTITIONER["partitioner"])),
+    Argument("mode", "", _own("latest frame or every frame", CAMERA["mode"])),
+    Argument("input_sizes", "", _own("network inputs to offer", DETECTOR["input_sizes"])),
+    Argument("device", "", _own("of the detectors: cpu, cuda:0, ...", DETECTOR["device"])),
     Argument("robot", "false", "camera, partitioner and fusion in one process"),
-    Argument("image_transport", "", "raw or compressed, between camera and partitioner"),
+    Argument("image_transport", "", _own("how frames travel", PARTITIONER["image_transport"])),
     Argument("params_file", "", "parameters YAML; wins over defaults, loses to arguments"),
     Argument("namespace", "", "of all nodes"),
     Argument("use_sim_time", "false", "take the time from /clock"),
-    Argument("log_level", "info", "debug, info, warn or error"),
+    Argument("log_level", "info", ", ".join(LOG_LEVELS)),
 )
-"""``ros2 launch`` shows them; every parameter of a node may be given as ``node.name`` as well."""
+"""``ros2 launch`` shows them; every parameter of a node may be given as ``node.name`` as well.
+
+Where the default is empty the node's own holds, or what ``params_file`` says.
+"""
 
 _NOT_IN = {
     "re_pose": (),
-    "detector": ("source", "image", "remote_workers", "partitioner", "mode", "robot"),
+    "detector": (
+        "source",
+        "image",
+        "image_transport",
+        "remote_workers",
+        "partitioner",
+        "mode",
+        "robot",
+    ),
     "partition": ("source", "robot"),
 }
 FILES = {
@@ -84,6 +111,13 @@ class Process:
     def title(self) -> str:
         return self.name or self.executable
 
+    def ends_graph(self, code: int) -> bool:
+        """Whether the graph ends with this process, given its exit code.
+
+        The graph outlives a detector that is lost, but not one that cannot be what was asked for.
+        """
+        return self.executable != "detector" or code == EXIT_BAD_INPUT
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:
@@ -95,16 +129,18 @@ class Graph:
     log_level: str
 
 
-def worker_names(text: str) -> list[str]:
+def worker_names(text: str, argument: str = "workers") -> list[str]:
     """``3`` gives edge_0 to edge_2, ``a,b`` gives those; InputError for names ROS would refuse."""
-    if text.strip().isdigit():
+    if text.strip().isdecimal():
         return [f"edge_{k}" for k in range(int(text))]
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
-        if not _NAME.match(name):
-            raise InputError(f"workers: '{name}' is no node name (letters, digits and _)")
+        if not _NAME.fullmatch(name):
+            raise InputError(f"{argument}: '{name}' is no node name (letters, digits and _)")
+        if name in (CAMERA.node, PARTITIONER.node, FUSION.node):
+            raise InputError(f"{argument}: '{name}' is the name of another node")
     if len(set(names)) != len(names):
-        raise InputError(f"workers: a name is given twice in '{text}'")
+        raise InputError(f"{argument}: a name is given twice in '{text}'")
     return names
 
 
@@ -112,54 +148,90 @@ def describe(arguments: Mapping[str, str], file: str = "re_pose") -> Graph:
     """The graph that the arguments mean; InputError names the argument that cannot be.
 
     Args:
-        arguments: by name, those of ``ARGUMENTS``; missing ones have their default, empty ones are
-            left to the nodes. ``node.parameter`` sets any parameter of a node.
+        arguments: by name, those of ``FILES[file]``; missing ones have their default, empty ones
+            are left to the nodes. ``node.parameter`` sets any parameter of a node.
         file: ``re_pose``, ``detector`` (only detectors) or ``partition`` (no camera).
     """
-    given = _with_defaults(arguments)
-    local = worker_names(given["workers"])
-    workers = local + [n for n in worker_names(given["remote_workers"]) if n not in local]
-    if not workers:
-        raise InputError("workers: there has to be at least one detector")
-    if given["params_file"] and not Path(given["params_file"]).is_file():
-        raise InputError(f"params_file: {given['params_file']} does not exist")
-    base: dict[str, Value] = {"use_sim_time": given["use_sim_time"].lower() in ("true", "1")}
+    given = _with_defaults(arguments, file)
+    local, remote = _local_and_remote(given)
+    for name in arguments:
+        node, dot, _ = name.partition(".")
+        if dot and node not in (*TABLES, *local, *remote):
+            known = ", ".join([*TABLES, *local, *remote])
+            raise InputError(f"argument {name}: no node is called {node}; there are {known}")
+    namespace = given["namespace"].strip("/")
+    for name, path in (("namespace", namespace or "_"), ("image", given["image"])):
+        if not _PATH.fullmatch(path):
+            raise InputError(f"{name}: '{path}' is no ROS name (letters, digits, _ and /)")
+    if given["params_file"]:
+        _check_params_file(Path(given["params_file"]))
+    level = str(Parameter("log_level", "info", "", choices=LOG_LEVELS).parse(given["log_level"]))
     explicit = _explicit(given, arguments)
     processes = [
         Process(
             "detector",
             name,
-            {name: base | {"threads": max(1, (os.cpu_count() or 1) // len(local))}},
+            {name: {"threads": max(1, (os.cpu_count() or 1) // len(local))}},
             {name: explicit["detector"] | _overrides(arguments, name, "detector")},
         )
         for name in local
     ]
     if file != "detector":
-        processes += _robot_side(given, base, explicit, workers, with_camera=file == "re_pose")
-    return Graph(
-        tuple(processes), given["namespace"].strip("/"), given["params_file"], given["log_level"]
-    )
+        processes += _robot_side(given, explicit, local + remote, with_camera=file == "re_pose")
+    return Graph(tuple(processes), namespace, given["params_file"], level)
 
 
-def _with_defaults(arguments: Mapping[str, str]) -> dict[str, str]:
-    known = {argument.name: argument.default for argument in ARGUMENTS}
+def _with_defaults(arguments: Mapping[str, str], file: str) -> dict[str, str]:
+    known = [argument.name for argument in FILES[file]]
     for name in arguments:
-        node = name.partition(".")[0]
-        if name not in known and not (node != name and (node in TABLES or _NAME.match(node))):
+        if "." not in name and name not in known:
             raise InputError(f"argument {name} is unknown; known are {', '.join(known)}")
-    return {**known, **{name: text for name, text in arguments.items() if "." not in name}}
+    return {a.name: arguments.get(a.name, a.default) for a in ARGUMENTS}
+
+
+def _local_and_remote(given: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    if given["remote_workers"].strip().isdecimal():
+        raise InputError("remote_workers: give the names of the detectors, not their number")
+    local = worker_names(given["workers"])
+    remote = worker_names(given["remote_workers"], "remote_workers")
+    if not local + remote:
+        raise InputError("workers: there has to be at least one detector")
+    for name in remote:
+        if name in local:
+            raise InputError(
+                f"remote_workers: {name} is started here, as workers:={given['workers']} says"
+            )
+    return local, remote
+
+
+def _check_params_file(path: Path) -> None:
+    """Each node would say it again, and less clearly."""
+    if not path.is_file():
+        raise InputError(f"params_file: {path} does not exist")
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"params_file: {path} cannot be read: {reason}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"params_file: {path} does not name nodes and their ros__parameters")
+
+
+def _flag(given: Mapping[str, str], name: str) -> bool:
+    return bool(Parameter(name, False, "").parse(given[name]))
 
 
 def _overrides(arguments: Mapping[str, str], name: str, kind: str) -> dict[str, Value]:
-    """Arguments ``node.parameter`` of the node ``name``, or of its kind."""
+    """Arguments ``node.parameter`` of the node ``name``, which win over those of its kind."""
     table = TABLES[kind]
     found: dict[str, Value] = {}
-    for key, text in arguments.items():
-        node, _, parameter = key.partition(".")
-        if parameter and node in (kind, name):
-            if parameter not in table:
-                raise InputError(f"{kind} has no parameter {parameter}")
-            found[parameter] = table[parameter].parse(text)
+    for wanted in (kind, name):
+        for key, text in arguments.items():
+            node, _, parameter = key.partition(".")
+            if parameter and node == wanted:
+                if parameter not in table:
+                    raise InputError(f"{kind} has no parameter {parameter}")
+                found[parameter] = table[parameter].parse(text)
     return found
 
 
@@ -179,7 +251,9 @@ def _explicit(
     for node, names in _NODE_ARGUMENTS.items():
         table = TABLES[node]
         explicit[node] = {name: table[name].parse(given[name]) for name in names if given[name]}
-    if "model" in arguments or not given["params_file"]:
+        if _flag(given, "use_sim_time"):
+            explicit[node]["use_sim_time"] = True
+    if given["model"]:
         explicit["detector"]["models"] = DETECTOR["models"].parse(given["model"])
     for node in (CAMERA.node, PARTITIONER.node, FUSION.node):
         explicit[node] |= _overrides(arguments, node, node)
@@ -188,7 +262,6 @@ def _explicit(
 
 def _robot_side(
     given: Mapping[str, str],
-    base: Mapping[str, Value],
     explicit: Mapping[str, Mapping[str, Value]],
     workers: list[str],
     *,
@@ -204,12 +277,13 @@ def _robot_side(
             "image_raw/compressed": f"{image}/compressed",
             "camera_info": f"{folder}/camera_info" if folder else "camera_info",
         }
-    wired = dict(base) | {"workers": list(workers)}
     nodes: list[str] = ["partitioner", "fusion"]
     if with_camera and given["source"]:
         nodes.append("camera")
-    defaults = {node: dict(base) if node == "camera" else dict(wired) for node in nodes}
-    if given["robot"].lower() in ("true", "1"):
+    defaults: dict[str, dict[str, Value]] = {
+        node: {} if node == "camera" else {"workers": list(workers)} for node in nodes
+    }
+    if _flag(given, "robot"):
         if "camera" not in nodes:
             raise InputError("robot:=true needs a source: the frames are handed over in memory")
         said = {node: explicit[node] for node in nodes}
@@ -220,37 +294,46 @@ def _robot_side(
     ]
 
 
-class _PlainDumper(yaml.SafeDumper):
-    """Without aliases, which ROS refuses."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-
-def parameter_file(nodes: Mapping[str, Mapping[str, Value]]) -> str:
-    """Writes the parameters as a YAML file that ``--params-file`` takes; returns its path."""
+def _parameter_file(
+    nodes: Mapping[str, Mapping[str, Value]], key: str, rank: str, folder: str | None
+) -> list[str]:
+    """Path of a new file that ``--params-file`` takes; none where there is nothing to say."""
     content = {
-        f"/**/{name}": {"ros__parameters": dict(values)} for name, values in nodes.items() if values
+        key.format(name): {"ros__parameters": dict(values)}
+        for name, values in nodes.items()
+        if values
     }
+    if not content:
+        return []
     with tempfile.NamedTemporaryFile(
-        "w", prefix="re_pose_", suffix=".yaml", delete=False, encoding="utf-8"
+        "w",
+        prefix=f"{'_'.join(nodes)}_{rank}_",
+        suffix=".yaml",
+        dir=folder,
+        delete=False,
+        encoding="utf-8",
     ) as file:
-        yaml.dump(content, file, _PlainDumper, sort_keys=True)
-    return file.name
+        # JSON is YAML with every string quoted and no aliases, which rcl cannot read; and rcl
+        # takes more words for numbers than PyYAML does.
+        json.dump(content, file, ensure_ascii=False, indent=2)
+    return [file.name]
 
 
-def parameter_files(process: Process, graph: Graph) -> list[str]:
-    """Paths of parameter files; of two that set the same, the later wins."""
-    files = [parameter_file(process.defaults)]
-    if graph.params_file:
-        files.append(graph.params_file)
-    if any(process.explicit.values()):
-        files.append(parameter_file(process.explicit))
-    return files
+def parameter_files(process: Process, graph: Graph, folder: str | None = None) -> list[str]:
+    """Paths of parameter files; of two that set the same, the later wins.
+
+    They are written to ``folder`` (None: that of temporary files) and are the caller's to remove.
+    """
+    given = [graph.params_file] if graph.params_file else []
+    return [
+        *_parameter_file(process.defaults, _DEFAULT_KEY, "defaults", folder),
+        *given,
+        *_parameter_file(process.explicit, _EXPLICIT_KEY, "explicit", folder),
+    ]
 
 
-def ros_arguments(process: Process, graph: Graph) -> list[str]:
-    """What follows ``--ros-args`` for this process."""
+def ros_arguments(process: Process, graph: Graph, folder: str | None = None) -> list[str]:
+    """What follows ``--ros-args`` for this process; ``folder`` as for ``parameter_files``."""
     arguments = ["--log-level", graph.log_level]
     if process.name:
         arguments += ["-r", f"__node:={process.name}"]
@@ -258,6 +341,6 @@ def ros_arguments(process: Process, graph: Graph) -> list[str]:
         arguments += ["-r", f"__ns:=/{graph.namespace}"]
     for source, target in process.remaps.items():
         arguments += ["-r", f"{source}:={target}"]
-    for path in parameter_files(process, graph):
+    for path in parameter_files(process, graph, folder):
         arguments += ["--params-file", path]
     return arguments

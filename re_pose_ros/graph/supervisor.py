@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -31,13 +33,14 @@ class Supervisor:
         self._running: dict[str, subprocess.Popen[str]] = {}
         self._readers: list[threading.Thread] = []
         self._last_lines: dict[str, str] = {}
+        self._parameters = tempfile.TemporaryDirectory(prefix=f"{PACKAGE}_")
 
     def __enter__(self) -> Supervisor:
         try:
             for process in self._graph.processes:
                 self.start(process)
         except BaseException:
-            self.stop()
+            self._close()
             raise
         return self
 
@@ -47,13 +50,17 @@ class Supervisor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self.stop()
+        self._parameters.cleanup()
 
     def start(self, process: Process) -> None:
         """Start one process, again where it has ended."""
         command = [sys.executable, "-m", f"{PACKAGE}.nodes.{process.executable}", "--ros-args"]
         child = subprocess.Popen(
-            command + ros_arguments(process, self._graph),
+            command + ros_arguments(process, self._graph, self._parameters.name),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -79,31 +86,59 @@ class Supervisor:
     def check(self) -> None:
         """InputError with the last line of a process that has failed."""
         for title, code in self.ended().items():
-            if code != 0:
-                self._join_readers()
-                raise InputError(
-                    f"{title} ended with code {code}: {self._last_lines.get(title, 'no output')}"
-                )
+            self._check_one(title, code)
+
+    def _check_one(self, title: str, code: int) -> None:
+        if code != 0:
+            self._join_readers()
+            raise InputError(
+                f"{title} ended with code {code}: {self._last_lines.get(title, 'no output')}"
+            )
 
     def wait(self) -> None:
-        """Until a process ends; InputError where it failed."""
-        while not self.ended():
+        """Until the source has ended, or what cannot be spared; InputError where it failed.
+
+        A detector that is lost is told, and the others go on.
+        """
+        told: set[str] = set()
+        while True:
+            ended = self.ended()
+            processes = [p for p in self._graph.processes if p.title in ended]
+            final = [p.title for p in processes if p.ends_graph(ended[p.title])]
+            if len(ended) == len(self._running):
+                final = list(ended)
+            for title in final:
+                self._check_one(title, ended[title])
+            if final:
+                return
+            for title in ended.keys() - told:
+                self._show(title, f"ended with code {ended[title]}; the graph goes on without it")
+            told |= ended.keys()
             time.sleep(0.1)
-        self.check()
 
     def stop(self) -> None:
-        """Ask, then tell, then kill; the robot's side first, so that no detector is missed."""
+        """Ask, then tell, then kill; the robot's side first, so that no detector is missed.
+
+        A further Ctrl-C goes on to the next.
+        """
         for number, patience in STOP_SIGNALS:
-            alive = [child for child in self._running.values() if child.poll() is None]
-            for child in reversed(alive):
-                child.send_signal(number)
-            limit = time.monotonic() + patience
-            for child in alive:
-                try:
-                    child.wait(max(0.0, limit - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    continue
+            try:
+                self._signal(number, patience)
+            except KeyboardInterrupt:
+                continue
         self._join_readers()
+
+    def _signal(self, number: signal.Signals, patience: float) -> None:
+        """Send it to those that live, and give them so many seconds together to end."""
+        alive = [child for child in self._running.values() if child.poll() is None]
+        for child in reversed(alive):
+            child.send_signal(number)
+        limit = time.monotonic() + patience
+        for child in alive:
+            try:
+                child.wait(max(0.0, limit - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue
 
     def _join_readers(self) -> None:
         for reader in self._readers:
@@ -116,4 +151,6 @@ class Supervisor:
                 text = line.rstrip()
                 if text:
                     self._last_lines[title] = text
-                    self._show(title, text)
+                    # Where nobody reads us any more, a process still needs to be read.
+                    with contextlib.suppress(OSError):
+                        self._show(title, text)

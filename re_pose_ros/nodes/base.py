@@ -18,13 +18,12 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 
-from re_pose_ros.errors import InputError
+from re_pose_ros.errors import EXIT_BAD_INPUT, InputError
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.declare import declare, watch
 from re_pose_ros.nodes.messages import diagnostics_message, status_message
 from re_pose_ros.parameters.table import Table
 
-EXIT_BAD_INPUT = 2
 TELEMETRY_DEPTH = 100
 
 
@@ -224,6 +223,16 @@ def run(build: Callable[[], Sequence[PipelineNode]]) -> int:
 
     Returns the exit code: 0, or 2 where something given cannot be used (one line on stderr).
     """
+    closing = False
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal closing
+        if not closing:
+            closing = True
+            raise KeyboardInterrupt
+
+    # Whoever stops a group may signal each process twice; the second breaks nothing off.
+    signal.signal(signal.SIGINT, interrupt)
     try:
         rclpy.init()
     except Exception as error:
@@ -238,13 +247,16 @@ def run(build: Callable[[], Sequence[PipelineNode]]) -> int:
         return EXIT_BAD_INPUT
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
+    except RuntimeError:
+        # Where the interrupt comes while rclpy converts a message, pybind makes this of it.
+        if not closing:
+            raise
+        return 0
     finally:
-        # A second Ctrl-C while closing would end in a traceback.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        closing = True
         for node in nodes:
             node.close()
         rclpy.try_shutdown()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _spin(nodes: Sequence[PipelineNode]) -> int:

@@ -54,10 +54,12 @@ class CameraNode(PipelineNode):
         self._published = 0
         self._given_up = 0
         self._waiting = ""
+        self._unsent: set[str] = set()
         super().__init__(CAMERA)
 
     def configure(self) -> None:
         values = self.values
+        self._stamp = self._fused_stamp = self._published = self._given_up = 0
         if not values["source"]:
             raise InputError(
                 "no source: set the parameter source to a device, video, folder of images or bag"
@@ -103,6 +105,8 @@ class CameraNode(PipelineNode):
 
     def health(self) -> Health:
         values = {"frames_published": self._published, "frames_given_up": self._given_up}
+        if self._source is None:
+            return Health.warn("not configured", **values)
         if self._waiting:
             return Health.warn(self._waiting, **values)
         return Health.ok("publishing", **values)
@@ -122,9 +126,10 @@ class CameraNode(PipelineNode):
             if not self.lockstep and source.replayable:
                 self.stopping.wait(max(0.0, due - time.monotonic()))
                 due = max(due + period, time.monotonic() - period)
+            frame = self._stamped(frame)
             self._publish(frame)
             if self.lockstep:
-                self._wait_until_fused(frame.index)
+                self._wait_until_fused(frame)
 
     def _wait_for_subscriber(self) -> None:
         while not self._taken() and not self.stopping.wait(0.05):
@@ -138,28 +143,38 @@ class CameraNode(PipelineNode):
         subscribers = self._raw.get_subscription_count() + self._compressed.get_subscription_count()
         return subscribers > 0 or any(sink.takes_frames() for sink in self.sinks)
 
-    def _publish(self, frame: Frame) -> None:
+    def _stamped(self, frame: Frame) -> Frame:
         recorded = self.values["stamp"] == "source" and frame.stamp_ns is not None
         stamp = frame.stamp_ns if recorded and frame.stamp_ns else self.now_ns()
         self._stamp = stamp = max(stamp, self._stamp + 1)
-        frame = Frame(
+        return Frame(
             frame.image, frame.index, stamp, frame.frame_id or self.values.text("frame_id")
         )
+
+    def _publish(self, frame: Frame) -> None:
+        assert frame.stamp_ns is not None
         self._info.publish(
-            camera_info_message(self._calibration(frame.size), stamp, frame.frame_id)
+            camera_info_message(self._calibration(frame.size), frame.stamp_ns, frame.frame_id)
         )
         for sink in self.sinks:
             sink.accept_frame(frame)
-        if self._raw.get_subscription_count():
+        self._unsent = {"raw", "compressed"}
+        self._send_image(frame)
+        self._published += 1
+        self.telemetry(frame.stamp_ns, {"index": frame.index})
+
+    def _send_image(self, frame: Frame) -> None:
+        """Publish the image on those of its topics that somebody takes and that lack it yet."""
+        stamp = frame.stamp_ns
+        assert stamp is not None
+        if "raw" in self._unsent and self._raw.get_subscription_count():
+            self._unsent.remove("raw")
             message = self._bridge.cv2_to_imgmsg(frame.image, "bgr8", header(stamp, frame.frame_id))
             self._raw.publish(message)
-        if self._compressed.get_subscription_count():
-            quality = self.values.whole("jpeg_quality")
-            self._compressed.publish(
-                jpeg_message(encode_jpeg(frame.image, quality), stamp, frame.frame_id)
-            )
-        self._published += 1
-        self.telemetry(stamp, {"index": frame.index})
+        if "compressed" in self._unsent and self._compressed.get_subscription_count():
+            self._unsent.remove("compressed")
+            data = encode_jpeg(frame.image, self.values.whole("jpeg_quality"))
+            self._compressed.publish(jpeg_message(data, stamp, frame.frame_id))
 
     def _calibration(self, size: tuple[int, int]) -> Calibration:
         given = self._given_calibration
@@ -174,18 +189,23 @@ class CameraNode(PipelineNode):
 
     def _on_detections(self, message: Detection2DArray) -> None:
         with self._fused:
-            self._fused_stamp = max(self._fused_stamp, from_stamp(message.header.stamp))
+            stamp = from_stamp(message.header.stamp)
+            # Those of an earlier run may be ahead of us.
+            if stamp <= self._stamp:
+                self._fused_stamp = stamp
             self._fused.notify_all()
 
-    def _wait_until_fused(self, index: int) -> None:
+    def _wait_until_fused(self, frame: Frame) -> None:
         limit = time.monotonic() + self.values.real("fused_timeout")
         with self._fused:
             while self._fused_stamp < self._stamp and not self.stopping.is_set():
                 if time.monotonic() > limit:
                     self._given_up += 1
-                    self._waiting = f"frame {index} was not fused in time; is fusion running?"
+                    self._waiting = f"frame {frame.index} was not fused in time; is fusion running?"
                     self.get_logger().error(self._waiting)
                     return
+                # Whoever came in the meantime, as a partitioner behind a viewer, wants it too.
+                self._send_image(frame)
                 self._fused.wait(0.1)
         self._waiting = ""
 

@@ -62,7 +62,7 @@ def declare(node: Node, table: Table) -> Values:
         except InvalidParameterTypeException:
             hint = "; write 10.0 instead of 10" if parameter.type_name == "double" else ""
             raise InputError(
-                f"parameter {parameter.name} has to be a {parameter.type_name}{hint}"
+                f"parameter {parameter.name} has to be of type {parameter.type_name}{hint}"
             ) from None
         except InvalidParameterValueException:
             raise InputError(

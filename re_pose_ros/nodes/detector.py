@@ -58,7 +58,7 @@ class DetectorNode(PipelineNode):
             self.subscription(
                 CameraInfo, f"{slot}/camera_info", self._info_callback(k), qos.reliable(SLOT_DEPTH)
             )
-        self.subscription(Detection2DArray, "plan", self._on_plan, qos.reliable())
+        self.subscription(Detection2DArray, "plan", self._on_plan, qos.latched(4))
         profile = measure(
             self._worker,
             name=name,

@@ -53,7 +53,10 @@ class ImageInput:
     def refresh(self) -> None:
         """Subscribe, or again with another QoS where the publishers have changed theirs."""
         profile = qos.matching_image_qos(self._node, self.topic)
-        if profile is None or (profile.reliability, profile.durability) == self._matched:
+        if profile is None:
+            self.problem = ""
+            return
+        if (profile.reliability, profile.durability) == self._matched:
             return
         self.close()
         kinds = {info.topic_type for info in self._node.get_publishers_info_by_topic(self.topic)}
@@ -73,7 +76,6 @@ class ImageInput:
             profile,
             raw=True,
             event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
-            qos_overriding_options=qos.OVERRIDABLE,
         )
 
     def close(self) -> None:

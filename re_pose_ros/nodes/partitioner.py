@@ -61,7 +61,10 @@ class PartitionerNode(PipelineNode):
         workers = self.values.texts("workers")
         self._presence = Presence(self, self._worker_changed)
         self._slots = SlotPublishers(self, workers, self.values.whole("slots"))
-        self._plan = self.publisher(Detection2DArray, "plan", qos.latched(4))
+        # Topics are matched one by one: a detector may have its block before it hears the plan.
+        self._plan = self.publisher(
+            Detection2DArray, "plan", qos.latched(100 if self.lockstep else 4)
+        )
         self._latency = {
             stage: self.publisher(Float64, f"latency/{stage}", qos.reliable())
             for stage in ("partition", "encode")
@@ -70,7 +73,9 @@ class PartitionerNode(PipelineNode):
         self.subscription(Detection2DArray, "detections", self._on_detections, detections_qos)
         self._input = ImageInput(self, self._inbox.put)
         base = self._input.topic.removesuffix("/compressed").rpartition("/")[0]
-        self.subscription(CameraInfo, f"{base}/camera_info", self._on_camera_info, qos.reliable(1))
+        self.subscription(
+            CameraInfo, f"{base}/camera_info", self._on_camera_info, qos.best_effort()
+        )
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="encode")
         self._started = time.monotonic()
         self.timer(0.2, self._refresh_input)
@@ -265,7 +270,7 @@ class PartitionerNode(PipelineNode):
     def health(self) -> Health:
         inbox = getattr(self, "_inbox", None)
         values: dict[str, object] = dict(self._counts)
-        if inbox is None:
+        if self._input is None or inbox is None:
             return Health.warn("not configured", **values)
         values |= {"received": inbox.received, "dropped": inbox.dropped}
         missing = self._presence.missing()

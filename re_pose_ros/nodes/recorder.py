@@ -45,7 +45,7 @@ class Recorder:
         rclpy.init(args=[])
         self._node = Node("recorder", namespace=self._namespace)
         self._record("detections", Detection2DArray, self._on_detections, qos.latched(100))
-        self._record("plan", Detection2DArray, self._on_plan, qos.latched(4))
+        self._record("plan", Detection2DArray, self._on_plan, qos.latched(100))
         self._record("label_info", LabelInfo, self._on_labels, qos.latched())
         self._record("telemetry", DiagnosticArray, self._on_telemetry, qos.latched(TELEMETRY_DEPTH))
         self._node.create_subscription(UInt64, "end_of_stream", self._on_end, qos.latched())

@@ -1,0 +1,205 @@
+"""The demo command: from a recording to a video, a bag and figures, and how it ends early."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+from vision_msgs.msg import Detection2DArray
+
+from re_pose_ros.bags import BagWriter, typestore
+from re_pose_ros.demo.run import NAMESPACE
+from re_pose_ros.image_codec import encode_jpeg
+from re_pose_ros.nodes import qos
+
+from .harness import Bench, Child
+
+pytestmark = pytest.mark.ros
+
+FRAMES = 6
+FIRST_STAMP, PERIOD = 1_700_000_000_000_000_000, 100_000_000
+VIDEO = "video/plaza_720p.avi"
+WEIGHTS = "weights/yolo11n_coco.pt"
+# On a busy machine a network with several threads is slower by far than with one.
+QUICK = ("detector.input_sizes:=320", "detector.profile_repeats:=1", "detector.threads:=1")
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+KEYS = {
+    "source",
+    "model",
+    "partitioner",
+    "workers",
+    "frames_in",
+    "frames_fused",
+    "frames_partial",
+    "detections",
+    "detections_per_frame",
+    "latency_ms",
+    "stages_ms",
+    "bytes_to_workers",
+    "blocks_per_frame",
+    "per_worker",
+    "wall_s",
+}
+
+
+def demo(bench: Bench, *options: object, settings: Sequence[str] = ()) -> Child:
+    command = [sys.executable, "-m", "re_pose_ros", "demo", *map(str, options)]
+    return bench.run("demo", command + [word for text in settings for word in ("--set", text)])
+
+
+def write_bag(path: Path, video: Path) -> None:
+    """The first frames of ``video`` as a camera's compressed images."""
+    source = cv2.VideoCapture(str(video))
+    types = typestore().types
+    with BagWriter(path) as bag:
+        for k in range(FRAMES):
+            stamp = FIRST_STAMP + k * PERIOD
+            time = types["builtin_interfaces/msg/Time"](stamp // 10**9, stamp % 10**9)
+            header = types["std_msgs/msg/Header"](time, "mast")
+            jpeg = np.frombuffer(encode_jpeg(source.read()[1], 95), np.uint8)
+            bag.write("/mast/image", COMPRESSED, types[COMPRESSED](header, "jpeg", jpeg), stamp)
+    source.release()
+
+
+def read_bag(path: Path) -> dict[str, list[Any]]:
+    """All messages by topic, as anybody's tool reads them: types come from the bag itself."""
+    messages: dict[str, list[Any]] = {}
+    with AnyReader([path]) as reader:
+        for connection, _, data in reader.messages():
+            message = reader.deserialize(data, connection.msgtype)
+            messages.setdefault(connection.topic, []).append(message)
+    return messages
+
+
+def stamps(messages: Sequence[Any]) -> list[int]:
+    return [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for m in messages]
+
+
+def frames_of(path: Path) -> int:
+    video = cv2.VideoCapture(str(path))
+    assert video.isOpened()
+    count = 0
+    while video.read()[0]:
+        count += 1
+    video.release()
+    return count
+
+
+def test_a_bag_goes_in_and_a_bag_a_video_and_figures_come_out(
+    bench: Bench, shared_data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ultralytics")
+    recording, out = tmp_path / "recording.mcap", tmp_path / "out"
+    write_bag(recording, shared_data / VIDEO)
+    weights = shared_data / WEIGHTS
+    options = ("--source", recording, "--model", weights, "--workers", 2, "--out", out)
+    child = demo(
+        bench,
+        *options,
+        "--partitioner",
+        "uniform",
+        settings=[*QUICK, "partitioner.tile_size:=640", "camera.stamp:=source"],
+    )
+    assert child.wait(120.0) == 0, child.output
+
+    summary = json.loads((out / "summary.json").read_text())
+    assert set(summary) >= KEYS
+    assert summary["source"] == str(recording) and summary["model"] == str(weights)
+    assert summary["partitioner"] == "uniform" and summary["workers"] == 2
+    counts = [summary[name] for name in ("frames_in", "frames_fused", "frames_partial")]
+    assert counts == [FRAMES, FRAMES, 0]
+    assert set(summary["latency_ms"]) == {"p50", "p95", "max"}
+    assert list(summary["per_worker"]) == ["edge_0", "edge_1"]
+    assert summary["blocks_per_frame"] == 6.0 and summary["bytes_to_workers"] > 0
+    assert sum(worker["blocks"] for worker in summary["per_worker"].values()) == 6 * FRAMES
+    assert summary["detections"] >= 10 * FRAMES
+
+    messages = read_bag(out / "detections.mcap")
+    topics = {f"/{NAMESPACE}/{name}" for name in ("detections", "plan", "label_info", "telemetry")}
+    assert set(messages) == topics
+    detections, plans = messages[f"/{NAMESPACE}/detections"], messages[f"/{NAMESPACE}/plan"]
+    assert stamps(detections) == [FIRST_STAMP + k * PERIOD for k in range(FRAMES)]
+    assert sorted(stamps(plans)) == stamps(detections)
+    assert {message.header.frame_id for message in detections} == {"mast"}
+    assert sum(len(message.detections) for message in detections) == summary["detections"]
+    assert [len(message.detections) for message in plans] == [6] * FRAMES
+    (labels,) = messages[f"/{NAMESPACE}/label_info"]
+    assert labels.class_map[0].class_name == "person"
+
+    assert frames_of(out / "annotated.mp4") == FRAMES
+    table = child.output
+    assert f"{FRAMES} in, {FRAMES} fused, 0 partial" in table and "Traceback" not in table
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_an_interrupted_run_leaves_its_results_and_no_process(
+    bench: Bench, shared_data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ultralytics")
+    results = bench.probe.subscribe(f"/{NAMESPACE}/detections", Detection2DArray, qos.latched(100))
+    options = ("--source", shared_data / VIDEO, "--model", shared_data / WEIGHTS)
+    options += ("--workers", 1, "--partitioner", "whole", "--out", tmp_path)
+    child = demo(bench, *options, settings=[*QUICK, "camera.loop:=true"])
+    bench.wait_for(lambda: len(results) >= 5, "the first results", 120.0)
+    children = children_of(child.pid)
+    assert len(children) == 4
+    child.interrupt()
+    assert child.wait() == 1, child.output
+    assert not [pid for pid in children if runs(pid)]
+    assert "Traceback" not in child.output
+
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert set(summary) >= KEYS and summary["frames_fused"] >= 1
+    messages = read_bag(tmp_path / "detections.mcap")
+    detections = messages[f"/{NAMESPACE}/detections"]
+    assert len(detections) == summary["frames_fused"]
+    assert sum(len(message.detections) for message in detections) == summary["detections"]
+    assert frames_of(tmp_path / "annotated.mp4") >= 1
+
+
+def test_what_cannot_be_used_is_told_in_one_line(
+    bench: Bench, shared_data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    wrong: list[tuple[str, list[object]]] = [
+        ("source absent.mp4 does not exist", ["--source", "absent.mp4"]),
+        ("model absent/best.pt does not exist", ["--model", "absent/best.pt"]),
+        ("partitioner='best': allowed is one of clusters, ", ["--partitioner", "best"]),
+        ("fusion has no parameter speed", ["--set", "fusion.speed:=1"]),
+        ("'fusion.deadline=1' is no argument; write", ["--set", "fusion.deadline=1"]),
+        ("deadline: 'soon' is no double", ["--set", "fusion.deadline:=soon"]),
+        ("--workers has to be at least 1", ["--workers", 0]),
+        ("file/out cannot be used", ["--out", tmp_path / "file" / "out"]),
+    ]
+    usual = ["--source", shared_data / VIDEO, "--model", shared_data / WEIGHTS]
+    usual += ["--out", tmp_path / "out"]
+    children = [(line, demo(bench, *usual, *options)) for line, options in wrong]
+    for line, child in children:
+        assert child.wait() == 2, child.output
+        assert len(child.lines) == 1 and line in child.output, child.output
