@@ -23,8 +23,10 @@ MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
 NODES = {"camera", "partitioner", "detector", "fusion", "robot"}
 # Imported name: rosdep key and, unless ROS brings it, the name on the package index.
 THIRD_PARTY = {
+    "PIL": ("python3-pil", "pillow"),
     "cv2": ("python3-opencv", "opencv-python"),
     "numpy": ("python3-numpy", "numpy"),
+    "pycocotools": ("python3-pycocotools", "pycocotools"),
     "rosbags": ("python3-rosbags-pip", "rosbags"),
     "scipy": ("python3-scipy", "scipy"),
     "torch": ("python3-ultralytics-pip", "torch"),
