@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +128,7 @@ class Pipeline:
         self._frames += 1
         stages = {
             stage: (end - start) * 1e3
-            for (_, start), (stage, end) in zip(marks, marks[1:], strict=False)
+            for (_, start), (stage, end) in pairwise(marks)
         }
         return FrameResult(detections, plan, stages, block_ms, tuple(d.nbytes for d in sent))
 

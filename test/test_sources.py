@@ -232,7 +232,7 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
         (str(tmp_path / "empty"), "no images .* and no rosbag2 metadata"),
         (str(tmp_path / "video.mp4"), "neither an image nor a readable video"),
         (str(tmp_path / "image.png"), "no readable image"),
-        ("scene:plaza", "not available"),
+        ("scene:moon", "'moon' is not known"),
         ("/dev/video987", "/dev/video987 does not exist"),
         ("987", "/dev/video987 does not exist"),
         ("987?zoom=2", "'zoom' is not known; known: fourcc"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from re_pose_ros.bags.reading import is_bag
 from re_pose_ros.errors import InputError
+from re_pose_ros.frame import Frame
 from re_pose_ros.sources.files import IMAGE_SUFFIXES, open_folder, open_image, open_video
 from re_pose_ros.sources.recording import open_recording
 from re_pose_ros.sources.source import Feed, Source
@@ -25,7 +26,16 @@ class Kind:
 
 
 def _open_scene(spec: str, _topic: str) -> Feed:
-    raise InputError(f"'{spec}': generated scenes are not available in this version")
+    from re_pose_ros.scenes import Scene, parse_spec
+
+    options = parse_spec(spec)
+    scene = Scene(options)
+
+    def play(start: int) -> Iterator[Frame]:
+        for index in range(start, options.frames):
+            yield Frame(scene.render(index)[0], index, round(scene.time_s(index) * 1e9))
+
+    return Feed(spec, options.size, options.fps, options.frames, True, play)
 
 
 # The first that accepts a spec opens it.
