@@ -87,7 +87,7 @@ def test_crop_answers_are_mapped_through_the_image_that_was_sent(input_size: int
     answer = {LEFT: found((width / 4, height / 4, width * 3 / 4, height * 3 / 4))}
     crop = FusionSettings(crop_workers=frozenset({"a"}))
     fused = fuse(plan, answer, (1280, 720), crop)
-    assert np.allclose(fused.xyxy, [[480, 245, 640, 335]], atol=1e-3)
+    assert len(fused) == 1 and np.allclose(fused.xyxy, [480, 245, 640, 335], atol=1e-3)
     full = fuse(plan, answer, (1280, 720), FusionSettings())
     assert len(full) == 0, "as full-image pixels the box lies outside of the block"
 

@@ -53,7 +53,7 @@ class Recording:
 
         Topics are matched one by one, so that a result may come seconds before its plan.
         """
+        said = {"camera", "partitioner", "fusion"}
         return all(
-            record.plan is not None and {"partitioner", "fusion"} <= record.telemetry.keys()
-            for record in self.fused()
+            record.plan is not None and said <= record.telemetry.keys() for record in self.fused()
         )

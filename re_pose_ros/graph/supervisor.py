@@ -16,7 +16,8 @@ from types import TracebackType
 from re_pose_ros.errors import InputError
 from re_pose_ros.graph.description import PACKAGE, Graph, Process, ros_arguments
 
-STOP_SIGNALS = ((signal.SIGINT, 8.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 2.0))
+# Not SIGINT: a process that is still importing would answer with a traceback.
+STOP_SIGNALS = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 2.0))
 
 
 class Supervisor:
@@ -117,9 +118,9 @@ class Supervisor:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Ask, then tell, then kill; the robot's side first, so that no detector is missed.
+        """Ask, then kill; the robot's side first, so that no detector is missed.
 
-        A further Ctrl-C goes on to the next.
+        Another Ctrl-C ends the asking.
         """
         for number, patience in STOP_SIGNALS:
             try:

@@ -232,9 +232,12 @@ def run(build: Callable[[], Sequence[PipelineNode]]) -> int:
             raise KeyboardInterrupt
 
     # Whoever stops a group may signal each process twice; the second breaks nothing off.
-    signal.signal(signal.SIGINT, interrupt)
+    for wanted in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wanted, interrupt)
     try:
         rclpy.init()
+    except KeyboardInterrupt:
+        return 0
     except Exception as error:
         print(f"ROS arguments: {str(error).splitlines()[0]}", file=sys.stderr)
         return EXIT_BAD_INPUT

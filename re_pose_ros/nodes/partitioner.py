@@ -71,12 +71,12 @@ class PartitionerNode(PipelineNode):
         }
         detections_qos = qos.latched() if self.lockstep else qos.reliable()
         self.subscription(Detection2DArray, "detections", self._on_detections, detections_qos)
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="encode")
         self._input = ImageInput(self, self._inbox.put)
         base = self._input.topic.removesuffix("/compressed").rpartition("/")[0]
         self.subscription(
             CameraInfo, f"{base}/camera_info", self._on_camera_info, qos.best_effort()
         )
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="encode")
         self._started = time.monotonic()
         self.timer(0.2, self._refresh_input)
 

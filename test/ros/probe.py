@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import rclpy
@@ -31,6 +31,7 @@ TRANSITIONS = {
     "cleanup": Transition.TRANSITION_CLEANUP,
 }
 CALL_LIMIT_S = 30.0
+CALLS = 3
 
 
 class Health(NamedTuple):
@@ -90,6 +91,7 @@ class Probe:
         self.version = 0
         self._changed = threading.Condition()
         self._fused: Any = None
+        self._clients: dict[str, Any] = {}
         self._context = Context()
         rclpy.init(args=[], context=self._context)
         self.node = Node("probe", namespace=namespace, context=self._context)
@@ -155,8 +157,12 @@ class Probe:
 
     def change_state(self, node: str, transition: str) -> bool:
         """Ask for one of configure, activate, deactivate, cleanup; whether that succeeded."""
+        before = self.state(node)
         request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
-        return bool(self._call(f"{node}/change_state", ChangeState, request).success)
+        answer = self._call(
+            f"{node}/change_state", ChangeState, request, lambda: self.state(node) == before
+        )
+        return answer is None or bool(answer.success)
 
     def set_parameter(self, node: str, name: str, value: object) -> tuple[bool, str]:
         """Whether it was taken, and the reason where it was not."""
@@ -176,17 +182,26 @@ class Probe:
         answer = self._call(f"{node}/describe_parameters", DescribeParameters, request)
         return {descriptor.name: descriptor for descriptor in answer.descriptors}
 
-    def _call(self, service: str, kind: Any, request: Any) -> Any:
-        client = self.node.create_client(kind, service)
-        try:
-            assert client.wait_for_service(CALL_LIMIT_S), f"service {service} is not there"
+    def _call(
+        self, service: str, kind: Any, request: Any, again: Callable[[], bool] = lambda: True
+    ) -> Any:
+        """The answer; DDS may lose one to a new client, so it asks again if ``again()`` allows.
+
+        None where the answer was lost and ``again()`` says that the request has been heard.
+        """
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        client = self._clients[service]
+        assert client.wait_for_service(CALL_LIMIT_S), f"service {service} is not there"
+        for _ in range(CALLS):
             done = threading.Event()
             future = client.call_async(request)
-            future.add_done_callback(lambda _: done.set())
-            assert done.wait(CALL_LIMIT_S), f"service {service} does not answer"
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+            future.add_done_callback(lambda _, done=done: done.set())
+            if done.wait(CALL_LIMIT_S / CALLS):
+                return future.result()
+            if not again():
+                return None
+        raise AssertionError(f"service {service} does not answer")
 
     # Callbacks.
 

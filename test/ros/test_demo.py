@@ -63,7 +63,8 @@ def write_bag(path: Path, video: Path) -> None:
             stamp = FIRST_STAMP + k * PERIOD
             time = types["builtin_interfaces/msg/Time"](stamp // 10**9, stamp % 10**9)
             header = types["std_msgs/msg/Header"](time, "mast")
-            jpeg = np.frombuffer(encode_jpeg(source.read()[1], 95), np.uint8)
+            image = np.asarray(source.read()[1], np.uint8)
+            jpeg = np.frombuffer(encode_jpeg(image, 95), np.uint8)
             bag.write("/mast/image", COMPRESSED, types[COMPRESSED](header, "jpeg", jpeg), stamp)
     source.release()
 
@@ -107,7 +108,7 @@ def test_a_bag_goes_in_and_a_bag_a_video_and_figures_come_out(
         "uniform",
         settings=[*QUICK, "partitioner.tile_size:=640", "camera.stamp:=source"],
     )
-    assert child.wait(120.0) == 0, child.output
+    assert child.wait(100.0) == 0, child.output
 
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary) >= KEYS
@@ -163,10 +164,10 @@ def test_an_interrupted_run_leaves_its_results_and_no_process(
 ) -> None:
     pytest.importorskip("ultralytics")
     results = bench.probe.subscribe(f"/{NAMESPACE}/detections", Detection2DArray, qos.latched(100))
-    options = ("--source", shared_data / VIDEO, "--model", shared_data / WEIGHTS)
-    options += ("--workers", 1, "--partitioner", "whole", "--out", tmp_path)
+    options = ["--source", shared_data / VIDEO, "--model", shared_data / WEIGHTS]
+    options += ["--workers", "1", "--partitioner", "whole", "--out", tmp_path]
     child = demo(bench, *options, settings=[*QUICK, "camera.loop:=true"])
-    bench.wait_for(lambda: len(results) >= 5, "the first results", 120.0)
+    bench.wait_for(lambda: len(results) >= 5, "the first results", 90.0)
     children = children_of(child.pid)
     assert len(children) == 4
     child.interrupt()
@@ -180,7 +181,6 @@ def test_an_interrupted_run_leaves_its_results_and_no_process(
     detections = messages[f"/{NAMESPACE}/detections"]
     assert len(detections) == summary["frames_fused"]
     assert sum(len(message.detections) for message in detections) == summary["detections"]
-    assert frames_of(tmp_path / "annotated.mp4") >= 1
 
 
 def test_what_cannot_be_used_is_told_in_one_line(

@@ -110,7 +110,8 @@ class Rig:
         return {name: int(text) for name, text in values.items() if name != "missing"}
 
     def wait_for_counts(self, **expected: int) -> None:
-        self.bench.wait_for_health("fusion", **{name: str(n) for name, n in expected.items()})
+        values: dict[str, Any] = {name: str(count) for name, count in expected.items()}
+        self.bench.wait_for_health("fusion", **values)
 
 
 def answer_message(stamp: int, boxes: Sequence[Box]) -> Detection2DArray:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import yaml
 from rcl_interfaces.msg import ParameterType
 
+from re_pose_ros.graph.description import describe
 from re_pose_ros.parameters.table import Parameter, Table
 from re_pose_ros.parameters.tables import TABLES
 
@@ -141,3 +145,36 @@ def test_impossible_parameters_end_with_one_line(bench: Bench) -> None:
         # ROS itself may have said something before us.
         ours = [line for line in child.lines if "[rcl]" not in line]
         assert len(ours) == 1, child.output
+
+
+@pytest.mark.parametrize("robot", [False, True], ids=["own_processes", "robot"])
+def test_defaults_lose_to_a_file_and_that_to_what_was_typed(bench: Bench, robot: bool) -> None:
+    """However the file names its nodes."""
+    keys = ["/**", "/**/fusion", "/{namespace}/fusion", "/{namespace}:fusion", "fusion"]
+    source = str(inputs.write_folder(bench.folder / "images"))
+    nodes = []
+    for k, key in enumerate(keys):
+        # A bare name means the root namespace.
+        namespace = "" if key == "fusion" else f"{bench.namespace}/n{k}"
+        values = {"ros__parameters": {"workers": ["a", "b"], "deadline": 3.0, "cut_margin": 5.0}}
+        outer, _, inner = key.format(namespace=namespace).partition(":")
+        path = bench.folder / f"file_{k}.yaml"
+        path.write_text(yaml.safe_dump({outer: {inner: values} if inner else values}))
+        graph = describe(
+            {
+                "namespace": namespace,
+                "params_file": str(path),
+                "source": source if robot else "",
+                "robot": str(robot).lower(),
+                "fusion.deadline": "7",
+                **{f"{node}.autostart": "false" for node in ("camera", "partitioner", "fusion")},
+            },
+        )
+        wanted = [p for p in graph.processes if "fusion" in p.defaults]
+        bench.start_graph(replace(graph, processes=tuple(wanted)))
+        nodes.append(f"/{namespace}/fusion".replace("//", "/"))
+    for node in nodes:
+        assert list(bench.probe.get_parameter(node, "workers")) == ["a", "b"], node
+        assert bench.probe.get_parameter(node, "deadline") == 7.0, node
+        assert bench.probe.get_parameter(node, "cut_margin") == 5.0, node
+        assert bench.probe.get_parameter(node, "merge_mode") == "best", node

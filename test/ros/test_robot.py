@@ -55,7 +55,14 @@ def test_every_4k_frame_arrives_and_objects_are_where_they_were(bench: Bench, fo
         log_level="warn",
     )
     assert list(started) == ["robot"]
-    bench.wait_for(lambda: len(results) == FRAMES, f"{FRAMES} results")
+    takers: list[int] = []
+
+    def all_fused() -> bool:
+        takers.append(bench.probe.node.count_subscribers(f"/{bench.namespace}/image_raw"))
+        return len(results) == FRAMES
+
+    bench.wait_for(all_fused, f"{FRAMES} results")
+    assert not any(takers), "frames are handed over in memory"
     assert started["robot"].wait() == 0
     assert results.stamps == sorted(results.stamps)
     assert set(plans.stamps) <= set(results.stamps)
