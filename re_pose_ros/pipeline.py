@@ -126,10 +126,7 @@ class Pipeline:
         self._partitioner.observe(detections)
         mark("fusion")
         self._frames += 1
-        stages = {
-            stage: (end - start) * 1e3
-            for (_, start), (stage, end) in pairwise(marks)
-        }
+        stages = {stage: (end - start) * 1e3 for (_, start), (stage, end) in pairwise(marks)}
         return FrameResult(detections, plan, stages, block_ms, tuple(d.nbytes for d in sent))
 
     def _encoded(self, crop: NDArray[np.uint8]) -> memoryview | NDArray[np.uint8]:

@@ -61,7 +61,7 @@ CAMERA = Table(
         Parameter(
             "source",
             "",
-            "V4L2 index or device, video file, folder of images, image, rosbag2, or scene:plaza?seed=1",
+            "device, video file, folder of images, image, rosbag2, or scene:plaza?seed=1",
         ),
         Parameter("topic", "", "image topic of a bag; empty where it has just one"),
         Parameter(

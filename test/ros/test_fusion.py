@@ -264,11 +264,13 @@ def test_a_dead_worker_is_not_waited_for_until_it_is_back(rig: Rig) -> None:
     rig.result(while_dead)
     assert rig.told(while_dead)["missing"] == "edge_2/slot_0"
 
-    bench.fake_detector("edge_2", liveliness_lease=LEASE_S, slots=1)
+    returned = bench.fake_detector("edge_2", liveliness_lease=LEASE_S, slots=1)
     bench.wait_for(lambda: len(profiles) == 2, "edge_2 again")
     # A block that it misses while topics are still being matched.
     assert rig.probe.set_parameter("fusion", "deadline", 5.0) == (True, "")
     bench.wait_for(lambda: frame() == "", "a frame that waits for edge_2 again")
+    returned.interrupt()
+    assert returned.wait() == 0
 
 
 # What becomes of the answers.
