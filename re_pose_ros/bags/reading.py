@@ -202,7 +202,7 @@ def image_messages(path: str | Path, topic: str, *, start: int = 0) -> Iterator[
             if index < start:
                 continue
             try:
-                yield _decode(data, kind, index, recorded_ns)
+                yield decode_frame(data, kind, index, recorded_ns)
             except InputError as error:
                 skipped += 1
                 if skipped == 1:
@@ -238,7 +238,15 @@ def _stamp_ns(message: Any, recorded_ns: int) -> int:
     return stamp.sec * 1_000_000_000 + stamp.nanosec or recorded_ns
 
 
-def _decode(data: bytes, kind: str, index: int, recorded_ns: int) -> Frame:
+def decode_frame(data: bytes, kind: str, index: int, recorded_ns: int = 0) -> Frame:
+    """The frame in a serialised message; raises InputError where it is malformed.
+
+    Args:
+        data: CDR with its 4-byte header, as raw subscriptions give it.
+        kind: ``sensor_msgs/msg/Image`` or ``sensor_msgs/msg/CompressedImage``.
+        index: the frame's position in its stream.
+        recorded_ns: stands in for a header stamp of zero.
+    """
     message = _deserialize(data, kind)
     if kind == COMPRESSED_IMAGE:
         image = decode_compressed(message.data)

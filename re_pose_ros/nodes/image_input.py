@@ -8,13 +8,11 @@ from typing import Any
 from rclpy.event_handler import SubscriptionEventCallbacks
 from sensor_msgs.msg import CompressedImage, Image
 
-from re_pose_ros.bags import typestore
+from re_pose_ros.bags import decode_frame
 from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
-from re_pose_ros.image_codec import decode_compressed, decode_raw
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import PipelineNode
-from re_pose_ros.nodes.messages import from_stamp
 
 _TYPES = {"raw": Image, "compressed": CompressedImage}
 _TYPE_NAMES = {"raw": "sensor_msgs/msg/Image", "compressed": "sensor_msgs/msg/CompressedImage"}
@@ -31,8 +29,6 @@ class ImageInput:
         self._node = node
         self._received = received
         self._transport = node.values.text("image_transport")
-        # Read from the serialised message: a 4K image as a Python message would be copied twice.
-        self._typestore = typestore()
         self.topic = self._resolved_topic()
         self._subscription: Any = None
         self._matched: Any = None
@@ -87,18 +83,6 @@ class ImageInput:
     def decode(self, data: bytes, index: int) -> Frame:
         """InputError where the message is malformed or its encoding unknown."""
         try:
-            message: Any = self._typestore.deserialize_cdr(data, _TYPE_NAMES[self._transport])
-        except Exception as error:
-            raise InputError(f"{self.topic}: malformed message ({error})") from None
-        if self._transport == "compressed":
-            image = decode_compressed(message.data)
-        else:
-            image = decode_raw(
-                message.encoding,
-                message.height,
-                message.width,
-                message.step,
-                bool(message.is_bigendian),
-                message.data,
-            )
-        return Frame(image, index, from_stamp(message.header.stamp), message.header.frame_id)
+            return decode_frame(data, _TYPE_NAMES[self._transport], index)
+        except InputError as error:
+            raise InputError(f"{self.topic}: {error}") from None

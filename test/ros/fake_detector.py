@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 import rclpy
+from cv_bridge import CvBridge
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -31,7 +32,7 @@ from vision_msgs.msg import Detection2DArray
 from re_pose_ros.detection.profile import Profile, VariantProfile, to_json
 from re_pose_ros.detections import Detections
 from re_pose_ros.geometry import Block, crop_to_full
-from re_pose_ros.image_codec import decode_compressed, decode_raw
+from re_pose_ros.image_codec import decode_compressed
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.messages import detections_message, from_stamp, read_plan, read_roi
 from re_pose_ros.nodes.slots import SLOT_DEPTH
@@ -96,14 +97,7 @@ class FakeDetector(Node):
 
     def _raw_callback(self, k: int) -> Callable[[Image], None]:
         def received(message: Image) -> None:
-            image = decode_raw(
-                message.encoding,
-                message.height,
-                message.width,
-                message.step,
-                bool(message.is_bigendian),
-                message.data,
-            )
+            image = CvBridge().imgmsg_to_cv2(message, "bgr8")
             time.sleep(self._delay)
             found = bright_areas(image) if self._boxes is None else self._boxes
             answer = detections_message(found, from_stamp(message.header.stamp), "")
