@@ -97,6 +97,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    chosen, rest = parser.parse_known_args(arguments)
+    # argparse leaves over what comes behind an option, as in: up source:=0 --file partition a:=b
+    options = [word for word in rest if word.startswith("-")]
+    if options or (rest and chosen.act is not _up):
+        parser.error(f"unrecognized arguments: {' '.join(options or rest)}")
+    if rest:
+        chosen.argument += rest
+    return chosen
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0, 1 where interrupted, 2 where something given cannot be used."""
     # A plain kill, or a terminal that is closed, has to stop the started processes too.
@@ -104,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, signal.default_int_handler)
     try:
-        chosen = _parser().parse_args(arguments)
+        chosen = _parsed(arguments)
         return int(chosen.act(chosen))
     except InputError as error:
         print(f"re_pose_ros: {error}", file=sys.stderr)

@@ -31,7 +31,7 @@ class Supervisor:
         self._graph = graph
         self._show = show or (lambda title, line: print(f"[{title}] {line}", flush=True))
         self._running: dict[str, subprocess.Popen[str]] = {}
-        self._readers: list[threading.Thread] = []
+        self._readers: dict[str, threading.Thread] = {}
         self._last_lines: dict[str, str] = {}
         self._parameters = tempfile.TemporaryDirectory(prefix=f"{PACKAGE}_")
 
@@ -68,7 +68,7 @@ class Supervisor:
         self._running[process.title] = child
         reader = threading.Thread(target=self._read, args=(process.title, child), daemon=True)
         reader.start()
-        self._readers.append(reader)
+        self._readers[process.title] = reader
 
     def pid(self, title: str) -> int:
         return self._running[title].pid
@@ -85,7 +85,7 @@ class Supervisor:
 
     def _check_one(self, title: str, code: int) -> None:
         if code != 0:
-            self._join_readers()
+            self._readers[title].join(timeout=1.0)
             raise InputError(
                 f"{title} ended with code {code}: {self._last_lines.get(title, 'no output')}"
             )
@@ -121,7 +121,8 @@ class Supervisor:
                 self._signal(number, patience)
             except KeyboardInterrupt:
                 continue
-        self._join_readers()
+        for reader in self._readers.values():
+            reader.join(timeout=1.0)
 
     def _signal(self, number: signal.Signals, patience: float) -> None:
         """Send it to those that live, and give them so many seconds together to end."""
@@ -134,10 +135,6 @@ class Supervisor:
                 child.wait(max(0.0, limit - time.monotonic()))
             except subprocess.TimeoutExpired:
                 continue
-
-    def _join_readers(self) -> None:
-        for reader in self._readers:
-            reader.join(timeout=1.0)
 
     def _read(self, title: str, child: subprocess.Popen[str]) -> None:
         assert child.stdout is not None

@@ -436,7 +436,7 @@ def test_wrong_parameters_end_the_node_with_one_line(bench: Bench) -> None:
         "workers is empty": {"workers": [""]},
         "crop_workers names other, which workers lacks": {"crop_workers": ["other"]},
         "merge_metric='area': allowed is one of ios, iou": {"merge_metric": "area"},
-        "a double; write 10.0 instead of 10": {"deadline": 10},
+        "write 10.0 instead of 10": {"deadline": 10},
     }
     children = {line: bench.node("fusion", **values) for line, values in wrong.items()}
     for line, child in children.items():

@@ -319,7 +319,6 @@ def test_the_graph_comes_up_fuses_and_ends(
     for k in range(3):
         cv2.imwrite(str(images / f"{k}.png"), np.full((120, 160, 3), 80 * k, np.uint8))
     results = bench.probe.subscribe_latched("detections", Detection2DArray)
-    bench.fake_detector("edge_9")
     child = launch(
         "re_pose",
         f"source:={images}",
@@ -328,6 +327,10 @@ def test_the_graph_comes_up_fuses_and_ends(
         "mode:=lockstep",
         f"namespace:={bench.namespace}",
     )
+    # Without its worker the graph waits, so that nothing is fused before we can hear it.
+    heard = f"/{bench.namespace}/detections"
+    bench.wait_for(lambda: bench.probe.node.count_publishers(heard) > 0, "fusion")
+    bench.fake_detector("edge_9")
     bench.wait_for(lambda: len(results) == 3, "three results")
     assert child.wait(LIMIT_S) == 0
     ends = [line for line in child.lines if "process has finished cleanly" in line]

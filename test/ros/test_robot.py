@@ -42,8 +42,6 @@ def folder(tmp_path: Path) -> Path:
 def test_every_4k_frame_arrives_and_objects_are_where_they_were(bench: Bench, folder: Path) -> None:
     results = bench.probe.subscribe_latched("detections", Detection2DArray)
     plans = bench.probe.subscribe_latched("plan", Detection2DArray)
-    for name in ("edge_0", "edge_1"):
-        bench.fake_detector(name)
     started = bench.graph(
         source=folder,
         workers="",
@@ -55,6 +53,10 @@ def test_every_4k_frame_arrives_and_objects_are_where_they_were(bench: Bench, fo
         log_level="warn",
     )
     assert list(started) == ["robot"]
+    # It is heard before it has work: the whole source is done within a second.
+    bench.wait_for_health("fusion")
+    for name in ("edge_0", "edge_1"):
+        bench.fake_detector(name)
     takers: list[int] = []
 
     def all_fused() -> bool:
