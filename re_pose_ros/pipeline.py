@@ -145,6 +145,7 @@ class Pipeline:
         answers: dict[Slot, Detections] = {}
         times = [0.0] * len(blocks)
         for members in batches.values():
+            members.sort(key=lambda k: blocks[k].slot)
             requests = [
                 Request(images[k], blocks[k].block, blocks[k].request.variant) for k in members
             ]

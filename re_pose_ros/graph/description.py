@@ -20,6 +20,7 @@ from re_pose_ros.parameters.table import Parameter, Value
 from re_pose_ros.parameters.tables import CAMERA, DETECTOR, FUSION, PARTITIONER, TABLES
 
 PACKAGE = "re_pose_ros"
+LOCKSTEP_BATCH_WAIT_S = 10.0
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PATH = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
@@ -167,11 +168,15 @@ def describe(arguments: Mapping[str, str], file: str = "re_pose") -> Graph:
         _check_params_file(Path(given["params_file"]))
     level = str(Parameter("log_level", "info", "", choices=LOG_LEVELS).parse(given["log_level"]))
     explicit = _explicit(given, arguments)
+    alike: dict[str, Value] = {"threads": max(1, (os.cpu_count() or 1) // max(1, len(local)))}
+    if given["mode"] == "lockstep":
+        # A network's results differ in the last digits with the blocks that share its batch.
+        alike["batch_wait"] = LOCKSTEP_BATCH_WAIT_S
     processes = [
         Process(
             "detector",
             name,
-            {name: {"threads": max(1, (os.cpu_count() or 1) // len(local))}},
+            {name: alike},
             {name: explicit["detector"] | _overrides(arguments, name, "detector")},
         )
         for name in local

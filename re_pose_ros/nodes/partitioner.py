@@ -177,12 +177,16 @@ class PartitionerNode(PipelineNode):
             return len(self._in_flight) < limit
 
     def _ready_slots(self) -> dict[str, list[Slot]]:
-        """The usable slots of every worker that is there; empty while some are still expected."""
+        """The usable slots of every worker that is there; empty while some are still expected.
+
+        Lockstep begins with all slots, since what a frame is cut into may depend on their number.
+        """
         ready = {}
         expected = False
         for name, state in self._presence.states.items():
             matched = self._slots.matched(name) if state.ready else []
-            expected = expected or not matched
+            wanted = 1 if state.foreign else self.values.whole("slots")
+            expected = expected or len(matched) < wanted
             if matched:
                 ready[name] = matched
         starting = not self._counts["planned"] and (
