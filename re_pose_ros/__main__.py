@@ -30,6 +30,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         partitioner=arguments.partitioner,
         frames=arguments.frames,
         out=arguments.out,
+        mode=arguments.mode,
         robot=arguments.robot,
         settings=_pairs(arguments.set),
     )
@@ -84,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--partitioner", default="clusters", help="clusters, uniform or whole")
     demo.add_argument("--frames", type=int, default=0, help="at most so many; 0 is all")
     demo.add_argument("--out", default="out/demo", help="folder for the results")
+    demo.add_argument(
+        "--mode",
+        default="lockstep",
+        choices=("lockstep", "live"),
+        help="lockstep: every frame; live: at the source's rate, the latest frame wins",
+    )
     demo.add_argument(
         "--robot", action="store_true", help="camera, partitioner and fusion in one process"
     )

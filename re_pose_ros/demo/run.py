@@ -1,4 +1,4 @@
-"""Runs a source through the graph in lock-step and writes what came of it."""
+"""Runs a source through the graph and writes what came of it."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class DemoOptions:
     partitioner: str = "clusters"
     frames: int = 0
     out: str = "out/demo"
+    mode: str = "lockstep"
     robot: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -80,7 +81,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
             "model": model,
             "workers": str(options.workers),
             "partitioner": options.partitioner,
-            "mode": "lockstep",
+            "mode": options.mode,
             "robot": str(options.robot).lower(),
             "namespace": NAMESPACE,
             "log_level": "warn",
@@ -105,7 +106,9 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
 
         bag = stack.enter_context(BagWriter(bag_path))
         images = None if replayable else stack.enter_context(BagWriter(images_path))
-        recorder = stack.enter_context(Recorder(NAMESPACE, bag, images=images))
+        recorder = stack.enter_context(
+            Recorder(NAMESPACE, bag, live=options.mode == "live", images=images)
+        )
         started = time.monotonic()
         interrupted = False
         try:
@@ -115,7 +118,12 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
             interrupted = True
         recording = recorder.recording
     workers = [name for p in graph.processes if p.executable == "detector" for name in [p.name]]
-    said = {"source": source, "model": model, "partitioner": options.partitioner}
+    said = {
+        "source": source,
+        "model": model,
+        "partitioner": options.partitioner,
+        "mode": options.mode,
+    }
     summary = summarise(recording, said, workers)
     summary |= {
         "startup_s": _startup(recording, started),

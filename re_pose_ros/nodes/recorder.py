@@ -10,7 +10,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import UInt64
@@ -30,10 +30,14 @@ class Recorder:
     Args:
         namespace: that of the graph.
         bag: where detections, plan, label_info and telemetry go; the caller opens and closes it.
+        live: the graph's mode; results are kept for those who match late in lockstep alone.
         images: also record ``image_raw/compressed``, for sources that cannot be read again.
     """
 
-    def __init__(self, namespace: str, bag: BagWriter, *, images: BagWriter | None = None) -> None:
+    def __init__(
+        self, namespace: str, bag: BagWriter, *, live: bool, images: BagWriter | None = None
+    ) -> None:
+        self._detections_qos = qos.reliable(100) if live else qos.latched(100)
         self.recording = Recording()
         self.changed = threading.Condition()
         self._bag = bag
@@ -43,7 +47,7 @@ class Recorder:
     def __enter__(self) -> Recorder:
         rclpy.init(args=[])
         self._node = Node("recorder", namespace=self._namespace)
-        self._record("detections", Detection2DArray, self._on_detections, qos.latched(100))
+        self._record("detections", Detection2DArray, self._on_detections, self._detections_qos)
         self._record("plan", Detection2DArray, self._on_plan, qos.latched(100))
         self._record("label_info", LabelInfo, self._on_labels, qos.latched())
         self._record("telemetry", DiagnosticArray, self._on_telemetry, qos.latched(TELEMETRY_DEPTH))
@@ -73,7 +77,8 @@ class Recorder:
     ) -> None:
         name = self._node.resolve_topic_name(topic)
         type_name = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
-        offered = qos_profile(depth=profile.depth, latched=True)
+        latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        offered = qos_profile(depth=profile.depth, latched=latched)
 
         def received(data: bytes) -> None:
             self._bag.write(name, type_name, data, self._now_ns(), qos=offered)
