@@ -15,7 +15,9 @@ from rosbags.highlevel import AnyReader
 from vision_msgs.msg import Detection2DArray
 
 from re_pose_ros.bags import BagWriter, typestore
+from re_pose_ros.demo.records import Recording
 from re_pose_ros.demo.run import NAMESPACE
+from re_pose_ros.demo.summary import summarise
 from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.nodes import qos
 
@@ -30,23 +32,7 @@ WEIGHTS = "weights/yolo11n_coco.pt"
 # On a busy machine a network with several threads is slower by far than with one.
 QUICK = ("detector.input_sizes:=320", "detector.profile_repeats:=1", "detector.threads:=1")
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
-KEYS = {
-    "source",
-    "model",
-    "partitioner",
-    "workers",
-    "frames_in",
-    "frames_fused",
-    "frames_partial",
-    "detections",
-    "detections_per_frame",
-    "latency_ms",
-    "stages_ms",
-    "bytes_to_workers",
-    "blocks_per_frame",
-    "per_worker",
-    "wall_s",
-}
+KEYS = set(summarise(Recording(), {"source": "", "model": "", "partitioner": ""}, []))
 
 
 def demo(bench: Bench, *options: object, settings: Sequence[str] = ()) -> Child:
