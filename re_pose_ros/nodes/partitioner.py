@@ -181,18 +181,26 @@ class PartitionerNode(PipelineNode):
 
         Lockstep begins with all slots, since what a frame is cut into may depend on their number.
         """
-        ready = {}
-        expected = False
-        for name, state in self._presence.states.items():
-            matched = self._slots.matched(name) if state.ready else []
-            wanted = 1 if state.foreign else self.values.whole("slots")
-            expected = expected or len(matched) < wanted
-            if matched:
-                ready[name] = matched
+        matched = {
+            name: self._slots.matched(name)
+            for name, state in self._presence.states.items()
+            if state.ready
+        }
         starting = not self._counts["planned"] and (
             time.monotonic() - self._started < self.values.real("startup_timeout")
         )
-        return {} if expected and starting and self.lockstep else ready
+        if starting and self.lockstep and self._lacking_slots():
+            return {}
+        return {name: slots for name, slots in matched.items() if slots}
+
+    def _lacking_slots(self) -> list[str]:
+        """Workers of which not all slots are there; of one that is not ours one slot is enough."""
+        return [
+            name
+            for name, state in self._presence.states.items()
+            if not state.ready
+            or len(self._slots.matched(name)) < (1 if state.foreign else self.values.whole("slots"))
+        ]
 
     def _wait_for_slots(self) -> dict[str, list[Slot]]:
         while True:
@@ -287,6 +295,9 @@ class PartitionerNode(PipelineNode):
             )
         if missing:
             return Health.warn(f"workers missing: {', '.join(missing)}", **values)
+        if self.lockstep and not self._counts["planned"] and not self._ready_slots():
+            slots, few = self.values.whole("slots"), ", ".join(self._lacking_slots())
+            return Health.warn(f"waiting for {slots} slots of {few}; set slots alike", **values)
         if self._input is not None and not self._input.open and not inbox.received:
             return Health.warn(f"nobody publishes {self._input.topic}", **values)
         if self._notes:
