@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from re_pose_ros.geometry import Block
 
-_VARIANT = re.compile(r"^(?P<model>[^@\s]+)@(?P<size>[1-9][0-9]{0,4})$")
-_SLOT = re.compile(r"^(?P<worker>[A-Za-z][A-Za-z0-9_]*)/slot_(?P<index>0|[1-9][0-9]{0,3})$")
+_VARIANT = re.compile(r"(?P<model>[^@\s]+)@(?P<size>[1-9][0-9]{0,4})")
+_SLOT = re.compile(r"(?P<worker>[A-Za-z][A-Za-z0-9_]*)/slot_(?P<index>0|[1-9][0-9]{0,3})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,7 +24,7 @@ class Variant:
     @classmethod
     def parse(cls, text: str) -> Variant:
         """Raises ValueError where ``text`` is not ``model@size``."""
-        match = _VARIANT.match(text)
+        match = _VARIANT.fullmatch(text)
         if match is None:
             raise ValueError(f"'{text}' is no variant; expected model@input_size, as yolo11n@320")
         return cls(match["model"], int(match["size"]))
@@ -43,7 +43,7 @@ class Slot:
     @classmethod
     def parse(cls, text: str) -> Slot:
         """Raises ValueError where ``text`` is not ``worker/slot_k``."""
-        match = _SLOT.match(text)
+        match = _SLOT.fullmatch(text)
         if match is None:
             raise ValueError(f"'{text}' is no slot; expected worker/slot_k, as edge_0/slot_2")
         return cls(match["worker"], int(match["index"]))

@@ -110,13 +110,15 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
             Recorder(NAMESPACE, bag, live=options.mode == "live", images=images)
         )
         started = time.monotonic()
-        interrupted = False
+        stopped: KeyboardInterrupt | InputError | None = None
         try:
             with Supervisor(graph, _shown) as supervisor:
                 _follow(recorder, supervisor, total)
-        except KeyboardInterrupt:
-            interrupted = True
+        except (KeyboardInterrupt, InputError) as reason:
+            stopped = reason
         recording = recorder.recording
+    if stopped is not None and not recording.fused():
+        raise stopped
     workers = [name for p in graph.processes if p.executable == "detector" for name in [p.name]]
     said = {
         "source": source,
@@ -137,8 +139,8 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
             write_video(out / "annotated.mp4", again, recording)
     print(table(summary))
     print(f"\n{out}/annotated.mp4, {out}/detections.mcap, {out}/summary.json")
-    if interrupted:
-        raise KeyboardInterrupt
+    if stopped is not None:
+        raise stopped
     return summary
 
 

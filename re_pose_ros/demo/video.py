@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from re_pose_ros.demo.records import FrameRecord, Recording
@@ -42,7 +44,9 @@ def write_video(path: Path, source: Source, recording: Recording) -> int:
     return drawn
 
 
-def _draw(image, record: FrameRecord, labels: tuple[str, ...]):  # type: ignore[no-untyped-def]
+def _draw(
+    image: NDArray[np.uint8], record: FrameRecord, labels: tuple[str, ...]
+) -> NDArray[np.uint8]:
     blocks = record.plan.blocks if record.plan is not None else ()
     detections = record.detections or Detections.empty()
     total = record.value("fusion", "total_ms")
