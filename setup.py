@@ -17,7 +17,15 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={
-        NAME: ["py.typed", "**/*.json", "**/*.msg", "**/*.npz", "**/*.safetensors", "**/*.yaml"]
+        NAME: [
+            "py.typed",
+            "**/*.json",
+            "**/*.msg",
+            "**/*.npz",
+            "**/*.pt",
+            "**/*.safetensors",
+            "**/*.yaml",
+        ]
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

@@ -203,4 +203,4 @@ def test_ultralytics_is_imported_in_one_place() -> None:
     importers = {
         str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py") if "ultralytics" in imports(p)
     }
-    assert importers == {"detection/model.py"}
+    assert importers == {"detection/networks.py"}

@@ -1,20 +1,14 @@
 """A detection network behind one small interface.
 
-This is the only module that imports ultralytics, which is licensed under the AGPL-3.0; who
-distributes it, or offers it over a network, has to meet that licence. It is imported when the first
-model is loaded, told never to install packages, to stay quiet and to send no usage statistics.
-
 PyTorch checkpoints (``.pt``) are pickles: loading one runs what it contains. Load only files from a
 source that you trust, or set ``ULTRALYTICS_SAFE_LOAD=true``, which accepts known classes only.
 """
 
 from __future__ import annotations
 
-import atexit
 import difflib
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from re_pose_ros.detection.networks import (
+    download,
+    is_published,
+    load_predictor,
+    prepare_environment,
+)
 from re_pose_ros.detection.preprocess import canvas_size, letterbox, to_image
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
@@ -31,10 +31,13 @@ from re_pose_ros.errors import InputError
 Predict = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 """(B, H, W, 3) BGR to B arrays of (N, 6): x1, y1, x2, y2, confidence, class id; input pixels."""
 
+EMBEDDED = ("scene-n", "scene-s")
+"""Networks that come with the package, trained on its generated scenes; the first is faster."""
+
 MAX_BATCH = 8
 """Images per pass of a network; bounds the memory that a worker with many slots needs."""
 
-_TASKS = ("detect", "segment", "pose")  # what gives upright boxes
+_WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 
 # pip packages whose import name differs; others are called as they are imported
 _PACKAGES = {
@@ -114,8 +117,9 @@ def load_model(
 
     Args:
         weights: a file or folder (``.pt``, ``.onnx``, ``.engine``, ``.tflite``,
-            ``*_openvino_model/`` ...), or the bare name of published weights (``yolo11n.pt``),
-            which are downloaded once into ``~/.cache/re_pose_ros`` (``XDG_CACHE_HOME`` is heeded).
+            ``*_openvino_model/`` ...); one of ``EMBEDDED``; or the bare name of published
+            weights (``yolo11n.pt``), which are downloaded once into ``~/.cache/re_pose_ros``
+            (``XDG_CACHE_HOME`` is heeded).
         device: ``cpu``, ``cuda``, ``cuda:1`` or what else ultralytics takes. Formats that do not
             run on it fall back to the CPU; see ``Model.device``.
         confidence: least confidence of a detection, in [0, 1].
@@ -129,7 +133,7 @@ def load_model(
         InputError: the model, its runtime, the device or an option is not usable.
     """
     _check_options(confidence, iou, max_detections, threads)
-    _prepare_environment()
+    prepare_environment()
     try:
         path = _find(weights)
         import torch
@@ -145,7 +149,7 @@ def load_model(
             "verbose": False,
             "save_dir": tempfile.gettempdir(),  # unused; without it ultralytics searches ./runs
         }
-        predictor = _load_predictor(path, options)
+        predictor = load_predictor(path, options)
         backend = predictor.model
         labels = tuple(backend.names[i] for i in range(len(backend.names)))
         predictor.args.classes = class_ids(classes, labels) or None
@@ -217,21 +221,6 @@ def _check_options(confidence: float, iou: float, max_detections: int, threads: 
         raise InputError(f"threads is {threads}; it has to be 0 or more")
 
 
-def _prepare_environment() -> None:
-    """What ultralytics reads from the environment once, when it is imported.
-
-    Offline, it looks nothing up and sends no statistics; downloads that we ask for still work.
-    """
-    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
-    os.environ.setdefault("YOLO_VERBOSE", "false")
-    os.environ.setdefault("YOLO_OFFLINE", "true")
-    home = os.path.expanduser("~")  # Path's raises where there is no home
-    if "YOLO_CONFIG_DIR" not in os.environ and not os.access(home, os.W_OK):
-        folder = tempfile.mkdtemp(prefix="re_pose_ros_")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        os.environ["YOLO_CONFIG_DIR"] = folder
-
-
 def _find(weights: str) -> Path:
     """The file or folder of ``weights``, downloaded where it is the bare name of published ones."""
     if not weights.strip():
@@ -243,21 +232,21 @@ def _find(weights: str) -> Path:
         raise InputError(f"'{weights}' describes a network without weights; give a weights file")
     if path.exists():
         return path
+    if path.name == weights and path.stem in EMBEDDED and path.suffix in ("", ".pt"):
+        return _WEIGHTS / f"{path.stem}.pt"
     if path.name != weights or path.suffix != ".pt":
         raise InputError(f"model '{weights}' does not exist; give the path of a model file")
     cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     cached = Path(cache) / "re_pose_ros" / weights
     if cached.exists():
         return cached
-    from ultralytics.utils import downloads
-
-    if weights not in downloads.GITHUB_ASSETS_NAMES:
+    if not is_published(weights):
         raise InputError(
             f"model '{weights}' does not exist and ultralytics publishes none of that name; "
             f"give the path of a model file"
         )
     try:
-        downloads.attempt_download_asset(cached, progress=False)
+        download(cached)
     except Exception as error:  # no network, no rights, disk full: the way out is the same
         raise InputError(
             f"model '{weights}' is not here and its download failed ({_one_line(error)}); "
@@ -278,26 +267,6 @@ def _check_device(device: str) -> None:
         raise InputError(
             f"there is no device '{device}'; CUDA devices are 0 to {torch.cuda.device_count() - 1}"
         )
-
-
-def _load_predictor(path: Path, options: dict[str, Any]) -> Any:
-    """An ultralytics predictor with its network in place."""
-    from ultralytics import YOLO
-    from ultralytics.utils.events import events
-
-    events.enabled = False  # where ultralytics was imported before us, with the network in reach
-    yolo = YOLO(str(path))
-    if yolo.task not in _TASKS:
-        raise InputError(
-            f"model '{path}' is for the task '{yolo.task}'; use one for {', '.join(_TASKS)}"
-        )
-    predictor_class = yolo.task_map[yolo.task]["predictor"]
-    predictor = predictor_class(overrides={**options, "task": yolo.task, "model": str(path)})
-    predictor.setup_model(yolo.model, verbose=False)
-    channels = int(getattr(predictor.model, "channels", 3))
-    if channels != 3:
-        raise InputError(f"model '{path}' takes {channels} channels; use one for BGR images")
-    return predictor
 
 
 def _fixed_size(backend: Any) -> tuple[int, int] | None:

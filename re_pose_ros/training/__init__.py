@@ -1,0 +1,1 @@
+"""Making the weights and policies that the package ships."""
