@@ -19,6 +19,7 @@ setup(
     package_data={
         NAME: [
             "py.typed",
+            "**/*.jinja",
             "**/*.json",
             "**/*.msg",
             "**/*.npz",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from re_pose_ros.ground_truth import GroundTruth
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -16,13 +18,16 @@ class Frame:
         image: (H, W, 3) uint8, BGR.
         index: position in the source, from 0.
         stamp_ns: capture time in nanoseconds; None where the source has no clock.
-        frame_id: coordinate frame of the camera; empty where the source has none.
+        frame_id: coordinate frame of the camera; empty where the source has none. Where it changes
+            from one frame to the next, another sequence begins.
+        truth: what is in the image; None where that is not known.
     """
 
     image: NDArray[np.uint8]
     index: int
     stamp_ns: int | None = None
     frame_id: str = ""
+    truth: GroundTruth | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -69,7 +70,7 @@ class Pipeline:
         Args:
             model: weights that ultralytics loads, or models that are loaded (then ``confidence``
                 and ``device`` are theirs).
-            partitioner: ``clusters``, ``uniform`` or ``whole``.
+            partitioner: ``clusters``, ``elf``, ``uniform`` or ``whole``.
             input_sizes: network inputs to choose from, in pixels.
             workers: detectors to plan for.
             slots: blocks that each takes per frame.
@@ -88,15 +89,25 @@ class Pipeline:
         )
         self._worker = Worker(models, input_sizes)
         self._slots = {f"edge_{k}": slots for k in range(workers)}
-        self._partitioner = make_partitioner(partitioner, partition)
+        self._make_partitioner = partial(make_partitioner, partitioner, partition)
         self._fusion = fusion or FusionSettings()
         self._jpeg_quality = jpeg_quality
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the frames so far, as before a new sequence; the networks stay loaded."""
+        self._partitioner = self._make_partitioner()
         self._frames = 0
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Class names by class id."""
         return self._worker.labels
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the last frame's blocks; mostly empty."""
+        return self._partitioner.notes
 
     def detect(self, image: NDArray[np.uint8]) -> Detections:
         """The objects of the next frame, (H, W, 3) uint8 BGR, in its pixels."""
@@ -111,7 +122,8 @@ class Pipeline:
 
         size = (image.shape[1], image.shape[0])
         variants = tuple(sorted(self._worker.variants))
-        context = PartitionContext(size, sum(self._slots.values()), variants)
+        speeds = (1.0,) * len(self._slots)
+        context = PartitionContext(size, sum(self._slots.values()), variants, speeds)
         requests = self._partitioner.partition(context)
         plan = Plan(self._frames, "", assign(requests, self._slots))
         mark("partition")

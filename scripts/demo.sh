@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs a video through the whole graph; the arguments are told by: bash scripts/demo.sh --help
+# Plays a generated scene, or what --source names, through the whole graph; all arguments are told
+# by: bash scripts/demo.sh --help
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"

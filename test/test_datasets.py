@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import random
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,14 +27,18 @@ from re_pose_ros.datasets import (
     FrameRef,
     GroundTruth,
     choose_class_map,
+    is_dataset,
     open_dataset,
+    open_datasets,
+    read_truth,
     write_bag,
 )
-from re_pose_ros.datasets.bag import truth_message
+from re_pose_ros.datasets.convert import truth_message
 from re_pose_ros.datasets.visdrone import LABELS as VISDRONE
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
 from re_pose_ros.image_codec import decode_compressed, encode_jpeg
+from re_pose_ros.scenes import CLASSES, Scene, parse_spec
 
 WIDTH, HEIGHT = 64, 48
 
@@ -378,12 +385,14 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=150)
-@given(st.data())
+@pytest.mark.parametrize("make", MAKERS)
+@settings(max_examples=200)
+@given(data=st.data())
 def test_fuzzed_annotations_raise_input_errors_only(
-    fuzzed: list[tuple[Path, Path, bytes]], data: st.DataObject
+    fuzzed: list[tuple[Path, Path, bytes]], make: Callable[[Path], Path], data: st.DataObject
 ) -> None:
-    root, file, good = data.draw(st.sampled_from(fuzzed))
+    files = [entry for entry in fuzzed if entry[0].name == make.__name__]
+    root, file, good = data.draw(st.sampled_from(files))
     content = good
     for _ in range(data.draw(st.integers(1, 3))):
         begin = data.draw(st.integers(0, len(content)))
@@ -400,8 +409,34 @@ def test_fuzzed_annotations_raise_input_errors_only(
             assert (ref.truth.xyxy[:, 2:] > ref.truth.xyxy[:, :2]).all()
             assert len(ref.truth) == 0 or ref.truth.class_id.min() >= 0
             assert len(ref.truth) == 0 or ref.truth.class_id.max() < len(dataset.labels)
+            assert ref.truth.track_id.min(initial=0) >= -1
+        with contextlib.suppress(InputError):
+            list(dataset)
     finally:
         file.write_bytes(good)
+
+
+@pytest.mark.parametrize("name", ["set.mcap", "set"])
+def test_fuzzed_bags_raise_input_errors_only(tmp_path: Path, name: str) -> None:
+    storage = "mcap" if name.endswith("mcap") else "sqlite3"
+    write_bag(open_dataset(visdrone_det(tmp_path / "in")), tmp_path / name, storage=storage)
+    path = tmp_path / name
+    file = path if path.is_file() else next(path.glob("*.db3"))
+    good = file.read_bytes()
+    rng = random.Random(4)
+    outcomes = Counter[str]()
+    for _ in range(80):
+        content = bytearray(good)
+        for _ in range(rng.randint(1, 8)):
+            content[rng.randrange(len(content))] = rng.choice((0, 1, 0x7F, 0x80, 0xFF))
+        file.write_bytes(content[: rng.choice((len(content), rng.randrange(len(content))))])
+        try:
+            list(open_dataset(path))
+            outcomes["read"] += 1
+        except InputError as error:
+            assert "\n" not in str(error)
+            outcomes["told"] += 1
+    assert min(outcomes["read"], outcomes["told"]) > 5
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -415,7 +450,7 @@ def test_a_bag_gives_the_dataset_back(
     kinds = {
         "/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
         "/ground_truth": "vision_msgs/msg/Detection2DArray",
-        "/label_info": "vision_msgs/msg/LabelInfo",
+        "/ground_truth/label_info": "vision_msgs/msg/LabelInfo",
     }
     assert topics(tmp_path / name) == kinds
     back = open_dataset(tmp_path / name)
@@ -462,7 +497,7 @@ boxes = st.tuples(*[st.integers(-64, 64 * 8000)] * 2, *[st.integers(1, 64 * 900)
     lambda b: [b[0] / 64, b[1] / 64, (b[0] + b[2]) / 64, (b[1] + b[3]) / 64]
 )
 entries = st.tuples(
-    boxes, st.integers(0, 4), st.booleans(), st.integers(-1, 2**31 - 1), st.floats(0, 1, width=32)
+    boxes, st.integers(0, 4), st.booleans(), st.integers(-1, 2**63 - 1), st.floats(0, 1, width=32)
 )
 truths = st.builds(
     lambda rows, regions, annotated: GroundTruth.of(
@@ -545,6 +580,126 @@ def test_a_cut_bag_gives_what_is_there(tmp_path: Path) -> None:
             list(open_dataset(tmp_path / "cut.mcap"))
         except InputError as error:
             assert "cut.mcap" in str(error)
+
+
+@pytest.mark.parametrize("name", ["set.mcap", "set"])
+def test_sizes_may_change_from_frame_to_frame(tmp_path: Path, name: str) -> None:
+    sizes = [(64, 48), (32, 80), (64, 48), (7, 5)]
+    files = [picture(tmp_path / f"{k}.png", k, size) for k, size in enumerate(sizes)]
+    refs = [FrameRef(file, GroundTruth.of([[0, 0, 3, k + 1]], 0)) for k, file in enumerate(files)]
+    dataset = Dataset("x", ("a",), refs)
+    write_bag(dataset, tmp_path / name, storage="mcap" if "." in name else "sqlite3")
+    for frames in (dataset, open_dataset(tmp_path / name)):
+        assert [frame.size for frame, _ in frames] == sizes
+
+
+def test_truth_of_a_recorded_graph(tmp_path: Path) -> None:
+    """Under a namespace, with the detector's classes beside the truth's, and without images."""
+    types = typestore().types
+    kind = "vision_msgs/msg/LabelInfo"
+    head = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](0, 5), "")
+    truth = GroundTruth.of([[1, 2, 3, 4]], 1, track_id=2**40, annotated=[1])
+    with BagWriter(tmp_path / "graph.mcap") as bag:
+        for topic, names in (("label_info", "person,dog"), ("ground_truth/label_info", "cat,van")):
+            classes = [
+                types["vision_msgs/msg/VisionClass"](k, n) for k, n in enumerate(names.split(","))
+            ]
+            bag.write(f"/demo/{topic}", kind, types[kind](head, classes, 0.0), 5)
+        for topic in ("detections", "ground_truth"):
+            message = truth_message(truth, 2, 6, "cam")
+            bag.write(f"/demo/{topic}", "vision_msgs/msg/Detection2DArray", message, 6)
+    assert is_dataset(str(tmp_path / "graph.mcap"))
+    recorded = read_truth(tmp_path / "graph.mcap")
+    assert (recorded.topic, recorded.labels) == ("/demo/ground_truth", ("cat", "van"))
+    assert list(recorded.by_stamp) == [6]
+    same(recorded.by_stamp[6], truth)
+    with pytest.raises(InputError, match="images=TOPIC"):
+        open_dataset(tmp_path / "graph.mcap")
+    images = foreign_bag(tmp_path / "images", ["0"])
+    assert not is_dataset(str(images))
+    joined = open_dataset(images, ground_truth=str(tmp_path / "graph.mcap"))
+    ((frame, found),) = joined
+    assert (frame.stamp_ns, joined.labels) == (6, ("cat", "van"))
+    same(found, truth)
+    with pytest.raises(InputError, match=r"no .* on /none; labels=TOPIC"):
+        read_truth(tmp_path / "graph.mcap", labels="/none")
+
+
+def test_which_frames_follow_one_another(tmp_path: Path) -> None:
+    photos = (visdrone_det, yolo)
+    for make in MAKERS:
+        dataset = open_dataset(make(tmp_path / make.__name__))
+        assert dataset.independent == (make in photos)
+        write_bag(dataset, tmp_path / f"{make.__name__}.mcap")
+        assert open_dataset(tmp_path / f"{make.__name__}.mcap").independent == (make in photos)
+    file = tmp_path / "coco/annotations/instances_val.json"
+    file.write_text(file.read_text().replace("track_id", "other"))
+    assert open_dataset(tmp_path / "coco").independent
+    assert [ref.name for ref in open_dataset(tmp_path / "yolo").frames] == ["x.jpg", "y.jpg"]
+
+
+SCENE = "scene:plaza?seed=3&size=160x90&frames=12&objects=0.2"
+
+
+def test_scenes_are_datasets() -> None:
+    scene = Scene(parse_spec(SCENE))
+    dataset = open_dataset(f"{SCENE}&step=5", start=1, count=2)
+    assert (dataset.labels, dataset.independent, len(dataset)) == (CLASSES, False, 2)
+    assert dataset.name == SCENE
+    for _ in range(2):
+        pairs = list(dataset)
+        for (frame, truth), number in zip(pairs, (1, 6), strict=True):
+            image, expected = scene.render(number)
+            np.testing.assert_array_equal(frame.image, image)
+            same(truth, expected)
+            assert frame.truth is truth
+            assert frame.stamp_ns == number * 40_000_000
+        assert [(f.index, f.frame_id) for f, _ in pairs] == [(0, "plaza_3"), (1, "plaza_3")]
+    assert len(open_dataset(SCENE)) == 12
+    for spec, message in (
+        (f"{SCENE}&zoom=2", "'zoom' is not known; known: seed"),
+        (f"{SCENE}&seed=4", "'seed' is given twice"),
+        (f"{SCENE}&step=0", "step is '0'"),
+        (f"{SCENE}&start=12", "has 12 frames; start 12 is behind them"),
+        ("scene:moon", "'moon' is not known; known: plaza"),
+        ("scene:plaza?fast", "are not key=value|'fast'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            open_dataset(spec)
+
+
+def test_several_datasets_as_one(tmp_path: Path) -> None:
+    one, other = visdrone_vid(tmp_path / "one"), visdrone_vid(tmp_path / "other")
+    joined = open_datasets([one, f"{other}?count=1", f"{other}?start=1"])
+    assert (len(joined), joined.independent, joined.name) == (8, False, "one + other + other")
+    expected = ["uav1", "uav1", "uav2", "uav2", "uav1", "uav1#3", "uav2#3", "uav2#3"]
+    for _ in range(2):
+        assert [frame.frame_id for frame, _ in joined] == expected
+    assert [frame.index for frame, _ in joined] == list(range(8))
+    some = joined.select([0, 3, 7])
+    assert [frame.index for frame, _ in some] == [0, 1, 2]
+    assert len({frame.frame_id for frame, _ in some}) == 3
+    assert len(joined.select(slice(0, 0))) == 0
+    with pytest.raises(IndexError):
+        joined.select([8])
+    assert open_datasets([visdrone_det(tmp_path / "a"), tmp_path / "a"]).independent
+    assert open_datasets([SCENE]).name == SCENE
+    with pytest.raises(InputError, match=r"plaza.* has the classes person, .* same classes"):
+        open_datasets([one, SCENE])
+    with pytest.raises(InputError, match="no dataset given"):
+        open_datasets([])
+
+
+def test_what_is_a_dataset(tmp_path: Path) -> None:
+    for make in MAKERS:
+        assert is_dataset(str(make(tmp_path / make.__name__)))
+    plain = tmp_path / "plain"
+    picture(plain / "a.png")
+    text(plain / "notes.txt", "nothing")
+    for spec in (str(plain), str(plain / "a.png"), f"{tmp_path}/none", "0", "", "a\0"):
+        assert not is_dataset(spec)
+    assert is_dataset("scene:plaza")
+    assert is_dataset(f"mot:{tmp_path}/none")
 
 
 COCO = ("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck")

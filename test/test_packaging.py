@@ -25,6 +25,8 @@ NODES = {"camera", "partitioner", "detector", "fusion", "robot"}
 THIRD_PARTY = {
     "PIL": ("python3-pil", "pillow"),
     "cv2": ("python3-opencv", "opencv-python"),
+    "jinja2": ("python3-jinja2", "jinja2"),
+    "matplotlib": ("python3-matplotlib", "matplotlib"),
     "numpy": ("python3-numpy", "numpy"),
     "pycocotools": ("python3-pycocotools", "pycocotools"),
     "rosbags": ("python3-rosbags-pip", "rosbags"),
@@ -34,6 +36,8 @@ THIRD_PARTY = {
     "ultralytics": ("python3-ultralytics-pip", "ultralytics"),
     "yaml": ("python3-yaml", "PyYAML"),
 }
+# Without a rosdep key; what needs it says so where it is absent.
+OPTIONAL = {"plotly": "plotly", "sahi": "sahi"}
 WITHOUT_ROS = """
 import importlib, pkgutil, sys
 
@@ -181,9 +185,11 @@ def test_pins_are_exact_and_not_ambiguous() -> None:
 def test_every_import_is_declared() -> None:
     used = {name for path in PACKAGE.rglob("*.py") for name in imports(path)}
     used -= set(sys.stdlib_module_names) | {"re_pose_ros"}
+    wheels = requirements("requirements.txt")
+    assert {normal(OPTIONAL[name]) for name in used & OPTIONAL.keys()} <= wheels
+    used -= OPTIONAL.keys()
     keys = {THIRD_PARTY[name][0] if name in THIRD_PARTY else name for name in used}
     assert keys <= dependencies()
-    wheels = requirements("requirements.txt")
     for name in used & THIRD_PARTY.keys():
         assert normal(THIRD_PARTY[name][1]) in wheels
     overlay = {path.name for path in (ROOT / "interfaces").iterdir()}

@@ -48,7 +48,7 @@ def frame(shift: int = 0) -> NDArray[np.uint8]:
     return image
 
 
-@pytest.mark.parametrize("partitioner", ["whole", "uniform", "clusters"])
+@pytest.mark.parametrize("partitioner", ["whole", "uniform", "clusters", "elf"])
 def test_every_object_is_found_once_where_it_is(model: Model, partitioner: str) -> None:
     pipeline = Pipeline(
         [model],

@@ -10,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from re_pose_ros.errors import InputError
-from re_pose_ros.scenes import CLASSES, Scene, SceneTruth, make_scene, parse_spec
+from re_pose_ros.ground_truth import GroundTruth
+from re_pose_ros.scenes import CLASSES, Scene, make_scene, parse_spec
 from re_pose_ros.scenes.background import Occluder
 from re_pose_ros.scenes.layout import Layout
 from re_pose_ros.scenes.shapes import Sprite
-from re_pose_ros.scenes.truth import hidden_by, visibilities
+from re_pose_ros.scenes.truth import hidden_by, scene_truth, visibilities
 from re_pose_ros.scenes.world import (
     DRONE,
     PERSON,
@@ -30,8 +31,11 @@ KINDS = ("plaza", "street", "yard")
 SMALL = (640, 360)
 
 
-def same(a: tuple[NDArray[np.uint8], SceneTruth], b: tuple[NDArray[np.uint8], SceneTruth]) -> bool:
-    names = ("xyxy", "class_id", "track_id", "visibility")
+Rendered = tuple[NDArray[np.uint8], GroundTruth]
+
+
+def same(a: Rendered, b: Rendered) -> bool:
+    names = ("xyxy", "class_id", "ignore", "track_id", "visibility")
     return np.array_equal(a[0], b[0]) and all(
         np.array_equal(getattr(a[1], name), getattr(b[1], name)) for name in names
     )
@@ -74,7 +78,10 @@ def test_truth_lies_in_the_frame(kind: str) -> None:
         assert np.all(boxes[:, 2:] <= (960, 540))
         assert np.all(boxes[:, 2:] > boxes[:, :2])
         assert len(set(truth.track_id.tolist())) == len(truth)
-        assert np.all((truth.visibility >= 0) & (truth.visibility <= 1))
+        assert np.all((truth.visibility > 0) & (truth.visibility <= 1))
+        assert np.array_equal(truth.ignore, truth.visibility < 0.25)
+        assert len(truth.ignored_regions) == 0
+        assert truth.annotated is None
         assert set(truth.class_id.tolist()) <= set(range(len(CLASSES)))
 
 
@@ -143,7 +150,17 @@ def test_what_stands_behind_something_is_seen_less() -> None:
     scene._background.occluders.clear()
     truth = scene.render(0)[1]
     seen = dict(zip(truth.track_id.tolist(), truth.visibility.tolist(), strict=True))
-    assert seen == {0: 1.0, 1: 0.0, 2: 1.0}
+    assert seen == {0: 1.0, 2: 1.0}
+
+
+def test_what_is_hardly_seen_need_not_be_found() -> None:
+    boxes = np.tile([0, 0, 9, 9], (5, 1))
+    shares = np.array([0, 0.01, 0.249, 0.25, 1], np.float32)
+    truth = scene_truth(boxes, np.arange(5, dtype=np.int32), np.arange(5) + 2**40, shares)
+    assert truth.class_id.tolist() == [1, 2, 3, 4]
+    assert truth.ignore.tolist() == [True, True, False, False]
+    assert truth.visibility.tolist() == shares[1:].tolist()
+    assert truth.track_id.tolist() == [2**40 + k for k in (1, 2, 3, 4)]
 
 
 def test_visibility_counts_pixels() -> None:
@@ -296,7 +313,10 @@ def test_a_scene_is_a_source() -> None:
     assert [frame.index for frame in frames] == [2, 3, 4]
     assert [frame.stamp_ns for frame in frames] == [400_000_000, 600_000_000, 800_000_000]
     scene = Scene(parse_spec(spec))
-    assert all(np.array_equal(frame.image, scene.render(frame.index)[0]) for frame in frames)
+    assert source.labels == CLASSES
+    for frame in frames:
+        assert frame.truth is not None
+        assert same((frame.image, frame.truth), scene.render(frame.index))
     with open_source(spec) as source:
         assert source.total == 6
     with pytest.raises(InputError, match="start 6 is behind"):

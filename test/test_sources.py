@@ -315,6 +315,25 @@ def test_closing_ends_the_iteration(tmp_path: Path) -> None:
     assert list(source) == []
 
 
+def test_a_dataset_is_a_source_that_has_its_truth(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "images")
+    for k in range(FRAMES):
+        (folder / f"frame{k}.txt").write_text(f"{k % 2} 0.5 0.5 1 1\n")
+    spec = f"dataset:yolo:{folder}?names=dog,cat&start=4&step=5"
+    with open_source(spec, start=1, count=3) as source:
+        assert (source.size, source.rate, source.total) == ((64, 48), 10.0, 3)
+        assert (source.labels, source.replayable) == (("dog", "cat"), True)
+        frames = list(source)
+    assert [number(frame) for frame in frames] == [9, 14, 19]
+    assert [frame.index for frame in frames] == [1, 2, 3]
+    assert [f.truth.class_id.tolist() for f in frames if f.truth] == [[1], [0], [1]]
+    with open_source("dataset:scene:plaza?size=64x36&frames=9&step=4") as source:
+        assert (source.total, source.rate) == (3, 25 / 4)
+    assert open_source(str(folder)).labels == ()
+    with pytest.raises(InputError, match="none does not exist"):
+        open_source(f"dataset:{tmp_path}/none")
+
+
 def test_a_loop_over_nothing_ends() -> None:
     feed = Feed("empty", (1, 1), 1.0, None, True, lambda start: iter(()))
     assert list(Source(feed, loop=True)) == []

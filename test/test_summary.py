@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from re_pose_ros.demo.records import Recording
+from re_pose_ros.demo.judge import Judge, judge_of
 from re_pose_ros.demo.summary import percentiles, summarise, table
 from re_pose_ros.demo.video import write_video
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
+from re_pose_ros.frame import Frame
 from re_pose_ros.geometry import Block
+from re_pose_ros.graph.records import Recording
+from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.plan import BlockRequest, Plan, PlannedBlock, Slot
 from re_pose_ros.sources import open_source
+from re_pose_ros.sources.source import Feed, Source
 
 OPTIONS = {"source": "s", "model": "m", "partitioner": "p"}
 KEYS = [
@@ -255,3 +261,80 @@ def test_a_video_that_cannot_be_written_is_told(
     path = tmp_path / "absent" / "annotated.mp4"
     with open_source(str(folder)) as source, pytest.raises(InputError, match="cannot be written"):
         write_video(path, source, recording)
+
+
+def source_of(images: Sequence[NDArray[np.uint8]], truths: Sequence[GroundTruth | None]) -> Source:
+    height, width = images[0].shape[:2]
+
+    def play(start: int) -> Iterator[Frame]:
+        for index in range(start, len(images)):
+            yield Frame(images[index], index, truth=truths[index])
+
+    return Source(Feed("made", (width, height), 10.0, len(images), True, play))
+
+
+def test_wide_frames_are_scaled_and_shown_enlarged_where_most_was_found(tmp_path: Path) -> None:
+    recording = Recording(frames_published=1, labels=("person",))
+    record = recording.frame(1)
+    record.index = 0
+    record.detections = Detections.of([(3000, 1500, 3040, 1540)], [0.9], [0])
+    image = np.full((2160, 3840, 3), 90, np.uint8)
+    image[1500:1540, 3000:3040] = 250
+    path = tmp_path / "annotated.mp4"
+    assert write_video(path, source_of([image], [None]), recording) == 1
+    (drawn,) = video_frames(path)
+    assert drawn.shape == (1080, 1920, 3)
+    # 40 pixels are 20 in the picture and 80 in the inset, which is in the other half.
+    bright = (drawn.min(axis=2) > 235).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(bright)
+    widths = [s[cv2.CC_STAT_WIDTH] for s in stats[1:] if 0.8 < s[2] / s[3] < 1.25]
+    assert any(15 <= w <= 21 for w in widths) and any(70 <= w <= 81 for w in widths)
+
+
+# Accuracy.
+
+
+def test_the_judge_counts_frames_without_result_as_missed() -> None:
+    judge = Judge(("person", "car"), ("person", "car"))
+    truth = GroundTruth.of([(10 * k, 5, 10 * k + 8, 20) for k in range(4)], [0] * 4)
+    assert len(judge.add(objects(4), truth)) == 0 and judge.map50() == 1.0
+    assert judge.add(objects(3), truth).tolist() == [[30, 5, 38, 20]]
+    assert len(judge.add(None, truth)) == 4
+    summary = judge.summary()
+    assert summary["objects"] == 12 and summary["recall"] == round(7 / 12, 4)
+    assert summary["precision"] == 1.0 and summary["ap_large"] is None
+    assert summary["map50"] == summary["ap_small"] == pytest.approx(59 / 101, abs=1e-4)
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_there_is_no_judge_without_truth_or_common_classes() -> None:
+    assert judge_of(("person",), ()) is None
+    assert judge_of(("person",), ("tree",)) is None
+    assert judge_of(("person",), ("person", "tree")) is not None
+
+
+def test_the_video_shows_the_judge_all_published_frames(tmp_path: Path) -> None:
+    recording = Recording(frames_published=4, labels=("person",))
+    add_frame(recording, 0, total_ms=30.0, count=2)
+    add_frame(recording, 2, total_ms=30.0, count=2)
+    for index in (1, 3):  # dropped
+        recording.frame(1_000_000_000 + index * 100_000_000).index = index
+    images = [np.full((120, 160, 3), 90, np.uint8)] * 6
+    truth = GroundTruth.of([(0, 5, 8, 20), (10, 5, 18, 20)], [0, 0])
+    judge = Judge(("person",), ("person",))
+    path = tmp_path / "annotated.mp4"
+    assert write_video(path, source_of(images, [truth] * 6), recording, judge) == 2
+    assert judge.summary()["objects"] == 8 and judge.summary()["recall"] == 0.5
+    recording.frames_published = None
+    judge = Judge(("person",), ("person",))
+    write_video(path, source_of(images, [truth] * 6), recording, judge)
+    assert judge.summary()["objects"] == 6, "an interrupted run is judged to its last result"
+
+
+def test_the_table_has_the_accuracy_where_it_is_known(recording: Recording) -> None:
+    summary = summarise(recording, OPTIONS, ["a", "b"])
+    assert "mAP" not in table(summary)
+    judge = Judge(("person",), ("person",))
+    judge.add(objects(1), GroundTruth.of([(0, 5, 8, 20)], [0]))
+    shown = table(summary | judge.summary())
+    assert "mAP50 1.000" in shown and "small 1.000" in shown and "of 1 objects" in shown

@@ -95,7 +95,7 @@ class Bag:
                         seen += 1
                         yield message
         except Exception as error:  # rosbags lets the errors of all its parsers through
-            damage = damage or str(error)
+            damage = damage or _one_line(error)
         if damage:
             _logger.warning(
                 "%s is damaged (%s): %s ended after %d messages", self.path, damage, topic, seen
@@ -129,6 +129,10 @@ def open_bag(path: str | Path) -> Iterator[Bag]:
         yield Bag(bag, types, damage, tuple(parts))
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 def _storage_files(folder: Path) -> list[Path]:
     """The storage files of a folder in the order of their numbers, as bags are split."""
     files = [file for file in folder.glob("*") if file.suffix in STORAGE_SUFFIXES]
@@ -141,7 +145,7 @@ def _open_parts(bag: Path) -> tuple[list[_Part], str]:
         try:
             return [_Indexed(bag)], ""
         except Exception as error:  # as in Bag.messages
-            damage = str(error)
+            damage = _one_line(error)
     else:
         damage = "metadata.yaml is missing"
 
@@ -150,7 +154,7 @@ def _open_parts(bag: Path) -> tuple[list[_Part], str]:
         try:
             parts.append(_open_file(file))
         except Exception as error:  # as in Bag.messages
-            damage = str(error)
+            damage = _one_line(error)
     if not any(part.types for part in parts):
         raise InputError(f"{bag} cannot be read as a rosbag2: {damage}")
     return parts, damage

@@ -1,178 +1,52 @@
-"""Datasets as rosbag2 recordings: compressed images with ``ground_truth`` and ``label_info``.
+"""Annotated images in rosbag2 recordings.
 
-``ground_truth`` is one ``vision_msgs/Detection2DArray`` per image, with the image's stamp. Of an
-annotated object, ``bbox`` is the box in pixels, ``id`` the track id (empty where unknown), and the
-hypothesis has the class number that ``label_info`` names, with the visibility for a score. What
-the hypotheses cannot say is said by a first hypothesis with a word for class:
-
-- ``ignored``, followed by the class: need not be found (``GroundTruth.ignore``);
-- ``ignored`` alone: an ignored region;
-- ``unannotated``, followed by class numbers: these were not annotated in this frame; no box.
+An image and its annotation, a ``vision_msgs/Detection2DArray`` as ``annotation`` says, have the
+same stamp. The class names are on ``label_info`` below the annotations' topic, since the
+``label_info`` beside it, of a recorded graph, is the detector's.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from re_pose_ros.bags import BagWriter, qos_profile, typestore
-from re_pose_ros.bags.reading import COMPRESSED_IMAGE, IMAGE, Bag, open_bag
-from re_pose_ros.datasets.dataset import Dataset, FrameRef, read_image_file
-from re_pose_ros.datasets.text import MAX_PIXEL
-from re_pose_ros.datasets.truth import UNKNOWN_TRACK, GroundTruth
+from re_pose_ros.bags import typestore
+from re_pose_ros.bags.reading import COMPRESSED_IMAGE, IMAGE, Bag, is_bag, open_bag
+from re_pose_ros.datasets.annotation import class_numbers, names_in_use, truth_of
+from re_pose_ros.datasets.dataset import Dataset, FrameRef
 from re_pose_ros.errors import InputError
+from re_pose_ros.ground_truth import GroundTruth
 
 IMAGE_TOPIC = "/image_raw/compressed"
 TRUTH_TOPIC = "/ground_truth"
-LABEL_TOPIC = "/label_info"
-IGNORED, UNANNOTATED = "ignored", "unannotated"
+LABELS = "label_info"
+DETECTIONS_TYPE = "vision_msgs/msg/Detection2DArray"
+LABELS_TYPE = "vision_msgs/msg/LabelInfo"
 
-_DETECTIONS = "vision_msgs/msg/Detection2DArray"
-_LABELS = "vision_msgs/msg/LabelInfo"
-# A header without time reads as "no stamp".
-_FIRST_STAMP_NS = 1_000_000_000
-_SIGNATURES = {b"\xff\xd8": "jpeg", b"\x89P": "png"}
+_IMAGE_TYPES = (IMAGE, COMPRESSED_IMAGE)
 
 _logger = logging.getLogger(__name__)
 
 
-def write_bag(
-    dataset: Dataset, path: str | Path, *, rate: float = 10.0, storage: str = "mcap"
-) -> None:
-    """Write a dataset as a new rosbag2 with ``/image_raw/compressed`` and its ground truth.
+@dataclass(frozen=True)
+class RecordedTruth:
+    """The annotations of a bag, with or without images.
 
-    JPEG and PNG files go in as they are; other images as PNG, so that pixels stay. Stamps are the
-    dataset's own where they rise from frame to frame, else they begin at one second.
-
-    Args:
-        dataset: what to write.
-        path: as of ``BagWriter``: ``*.mcap`` for a bare file, else the bag's folder.
-        rate: frames per second where the dataset has no stamps.
-        storage: ``mcap`` or ``sqlite3``.
-
-    Raises:
-        InputError: the bag exists or cannot be written, or an image cannot be read.
+    Attributes:
+        topic: that they are on.
+        labels: class names by class id.
+        by_stamp: per frame, by the stamp of its image in nanoseconds.
     """
-    if not (math.isfinite(rate) and rate > 0):
-        raise InputError(f"rate is {rate}; it has to be greater than 0")
-    stamps = _stamps(dataset.frames, rate)
-    with BagWriter(path, storage=storage) as bag:
-        first_ns = stamps[0] if stamps else _FIRST_STAMP_NS
-        latched = qos_profile(depth=1, latched=True)
-        bag.write(
-            LABEL_TOPIC, _LABELS, _label_message(dataset.labels, first_ns), first_ns, qos=latched
-        )
-        images = _encoded(dataset)
-        for ref, stamp_ns, (kind, data) in zip(dataset.frames, stamps, images, strict=True):
-            head = _header(stamp_ns, ref.frame_id)
-            text = f"bgr8; {kind} compressed bgr8"
-            image = typestore().types[COMPRESSED_IMAGE](head, text, data)
-            bag.write(IMAGE_TOPIC, COMPRESSED_IMAGE, image, stamp_ns)
-            truth = truth_message(ref.truth, len(dataset.labels), stamp_ns, ref.frame_id)
-            bag.write(TRUTH_TOPIC, _DETECTIONS, truth, stamp_ns)
+
+    topic: str
+    labels: tuple[str, ...]
+    by_stamp: Mapping[int, GroundTruth]
 
 
-def _stamps(frames: Sequence[FrameRef], rate: float) -> list[int]:
-    own = [ref.stamp_ns for ref in frames if ref.stamp_ns]
-    if len(own) == len(frames) and all(a < b for a, b in itertools.pairwise(own)):
-        return own
-    return [_FIRST_STAMP_NS + round(k * 1e9 / rate) for k in range(len(frames))]
-
-
-def _encoded(dataset: Dataset) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Format and bytes of each image; only what is no JPEG or PNG file is decoded."""
-    for files, group in itertools.groupby(dataset.frames, key=lambda ref: ref.index is None):
-        refs = tuple(group)
-        if not files:
-            for frame, _ in Dataset(dataset.name, dataset.labels, refs):
-                yield "png", _png(frame.image)
-            continue
-        for ref in refs:
-            data = read_image_file(ref.path)
-            kind = _SIGNATURES.get(data[:2])
-            if kind is not None:
-                yield kind, np.frombuffer(data, np.uint8)
-            else:
-                ((frame, _),) = Dataset(dataset.name, dataset.labels, (ref,))
-                yield "png", _png(frame.image)
-
-
-def _png(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    # Stronger compression of camera images costs a second at 4K and saves a tenth.
-    return cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].reshape(-1)
-
-
-def _header(stamp_ns: int, frame_id: str) -> Any:
-    types = typestore().types
-    time = types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, 1_000_000_000))
-    return types["std_msgs/msg/Header"](time, frame_id)
-
-
-def _label_message(labels: Sequence[str], stamp_ns: int) -> Any:
-    types = typestore().types
-    classes = [types["vision_msgs/msg/VisionClass"](k, name) for k, name in enumerate(labels)]
-    return types[_LABELS](_header(stamp_ns, ""), classes, 0.0)
-
-
-def truth_message(truth: GroundTruth, classes: int, stamp_ns: int, frame_id: str) -> Any:
-    """A ``vision_msgs/Detection2DArray`` of ``typestore()``, as the module says.
-
-    Args:
-        truth: of one frame.
-        classes: how many classes the dataset has.
-        stamp_ns: of the image.
-        frame_id: of the image.
-    """
-    types = typestore().types
-    head = _header(stamp_ns, frame_id)
-
-    def entry(box: Sequence[float], hypotheses: Sequence[tuple[str, float]], name: str) -> Any:
-        x1, y1, x2, y2 = box
-        point = types["vision_msgs/msg/Point2D"]((x1 + x2) / 2, (y1 + y2) / 2)
-        centre = types["vision_msgs/msg/Pose2D"](point, 0.0)
-        bounds = types["vision_msgs/msg/BoundingBox2D"](centre, x2 - x1, y2 - y1)
-        results = [_hypothesis(class_id, score) for class_id, score in hypotheses]
-        return types["vision_msgs/msg/Detection2D"](head, results, bounds, name)
-
-    entries = []
-    for k, box in enumerate(truth.xyxy.astype(float).tolist()):
-        track = int(truth.track_id[k])
-        results = [(str(int(truth.class_id[k])), float(truth.visibility[k]))]
-        if truth.ignore[k]:
-            results.insert(0, (IGNORED, 1.0))
-        entries.append(entry(box, results, "" if track == UNKNOWN_TRACK else str(track)))
-    regions = truth.ignored_regions.astype(float).tolist()
-    entries += [entry(box, [(IGNORED, 1.0)], "") for box in regions]
-    if truth.annotated is not None:
-        missing = [(str(k), 0.0) for k in range(classes) if k not in truth.annotated]
-        entries.append(entry((0.0, 0.0, 0.0, 0.0), [(UNANNOTATED, 1.0), *missing], ""))
-    return types[_DETECTIONS](head, entries)
-
-
-def _hypothesis(class_id: str, score: float) -> Any:
-    types = typestore().types
-    pose = types["geometry_msgs/msg/Pose"](
-        types["geometry_msgs/msg/Point"](0.0, 0.0, 0.0),
-        types["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0),
-    )
-    uncertain = types["geometry_msgs/msg/PoseWithCovariance"](pose, np.zeros(36))
-    hypothesis = types["vision_msgs/msg/ObjectHypothesis"](class_id, score)
-    return types["vision_msgs/msg/ObjectHypothesisWithPose"](hypothesis, uncertain)
-
-
-def read_bag(
-    path: Path, *, images: str = "", ground_truth: str = TRUTH_TOPIC, labels: str = LABEL_TOPIC
-) -> Dataset:
+def read_bag(path: Path, *, images: str = "", ground_truth: str = "", labels: str = "") -> Dataset:
     """The annotated images of a rosbag2.
 
     Image and annotation belong together by their stamps; images without annotation are left out
@@ -181,38 +55,64 @@ def read_bag(
 
     Args:
         path: a bag folder or a bare ``.mcap`` or ``.db3`` file.
-        images: image topic; empty takes ``/image_raw/compressed`` or the only one there is.
-        ground_truth: topic of ``vision_msgs/Detection2DArray``.
-        labels: topic of ``vision_msgs/LabelInfo``; it may be missing.
+        images: image topic; empty takes the only one there is, or ``image_raw/compressed`` or
+            ``image_raw`` in the namespace of the annotations or in none.
+        ground_truth: topic of the annotations, or another bag that has them; empty takes
+            ``/ground_truth``, or the only topic of that name in some namespace.
+        labels: topic of ``vision_msgs/LabelInfo``; empty takes ``label_info`` below the
+            annotations' topic, or else ``/label_info``, if there is one.
+
+    Raises:
+        InputError: a bag or a topic cannot be used, or annotations are malformed.
+    """
+    elsewhere = bool(ground_truth) and is_bag(Path(ground_truth))
+    if elsewhere:
+        truth = read_truth(Path(ground_truth), labels=labels)
+    else:
+        truth = read_truth(path, ground_truth=ground_truth, labels=labels)
+    with open_bag(path) as bag:
+        topic = _image_topic(bag, images, truth.topic.rpartition("/")[0])
+        frames = []
+        bare = 0
+        for index, stamp_ns, message in _messages(bag, topic):
+            found = truth.by_stamp.get(stamp_ns)
+            if found is None:
+                bare += 1
+                continue
+            frames.append(FrameRef(path, found, index, topic, stamp_ns, message.header.frame_id))
+    if not frames:
+        place = f"{ground_truth}, {truth.topic}" if elsewhere else truth.topic
+        raise InputError(f"{path}: no stamp on {place} is that of an image on {topic}")
+    if bare:
+        _logger.warning("%s: %d images on %s are not annotated and left out", path, bare, topic)
+    return Dataset(path.resolve().stem, truth.labels, tuple(frames))
+
+
+def read_truth(path: Path, *, ground_truth: str = "", labels: str = "") -> RecordedTruth:
+    """The annotations of a rosbag2, which may lack the images, as that of the demo does.
+
+    Args:
+        path: a bag folder or a bare ``.mcap`` or ``.db3`` file.
+        ground_truth: topic of the annotations; empty as of ``read_bag``.
+        labels: as of ``read_bag``.
 
     Raises:
         InputError: the bag or a topic cannot be used, or annotations are malformed.
     """
     with open_bag(path) as bag:
-        topic = _image_topic(bag, images)
-        truth_topic = _topic(bag, ground_truth, (_DETECTIONS,), "ground_truth")
-        annotated = _annotations(bag, truth_topic)
-        names = _names(bag, labels) or _names_in_use(annotated)
-        numbers = {name: k for k, name in enumerate(names)}
-        numbers |= {str(k): k for k in range(len(names)) if str(k) not in numbers}
-        place = f"{path}, {truth_topic}"
-        truths = {
-            stamp_ns: _read_truth(message, numbers, len(names), place)
-            for stamp_ns, message in annotated.items()
-        }
-        frames = []
-        bare = 0
-        for index, stamp_ns, message in _messages(bag, topic):
-            truth = truths.get(stamp_ns)
-            if truth is None:
-                bare += 1
-                continue
-            frames.append(FrameRef(path, truth, index, topic, stamp_ns, message.header.frame_id))
-    if not frames:
-        raise InputError(f"{path}: no stamp on {truth_topic} is that of an image on {topic}")
-    if bare:
-        _logger.warning("%s: %d images on %s are not annotated and left out", path, bare, topic)
-    return Dataset(path.resolve().stem, names, tuple(frames))
+        topic = _truth_topic(bag, ground_truth)
+        messages = {stamp_ns: message for _, stamp_ns, message in _messages(bag, topic)}
+        names = _names(bag, _label_topic(bag, labels, topic)) or names_in_use([*messages.values()])
+    numbers = class_numbers(names)
+    place = f"{path}, {topic}"
+    truths = {ns: truth_of(message, numbers, place) for ns, message in messages.items()}
+    return RecordedTruth(topic, names, truths)
+
+
+def has_truth(path: Path) -> bool:
+    """Whether ``read_truth`` finds annotations without being told a topic."""
+    with open_bag(path) as bag:
+        return bool(_truth_topics(bag))
 
 
 def _topic(bag: Bag, name: str, kinds: Sequence[str], option: str) -> str:
@@ -224,15 +124,45 @@ def _topic(bag: Bag, name: str, kinds: Sequence[str], option: str) -> str:
     raise InputError(f"{bag.path} has no {kind} on {name}; {option}=TOPIC names it; it has {there}")
 
 
-def _image_topic(bag: Bag, name: str) -> str:
-    kinds = (IMAGE, COMPRESSED_IMAGE)
-    there = [topic for topic, kind in bag.types.items() if kind in kinds]
-    if not name and len(there) != 1:
-        if len(there) > 1 and IMAGE_TOPIC not in there:
-            every = ", ".join(sorted(there))
-            raise InputError(f"{bag.path} has several image topics; images=TOPIC chooses: {every}")
-        name = IMAGE_TOPIC
-    return _topic(bag, name or there[0], kinds, "images")
+def _truth_topics(bag: Bag) -> list[str]:
+    kinds = bag.types.items()
+    return [
+        topic for topic, kind in kinds if kind == DETECTIONS_TYPE and topic.endswith(TRUTH_TOPIC)
+    ]
+
+
+def _truth_topic(bag: Bag, name: str) -> str:
+    named = _truth_topics(bag)
+    if not name and len(named) > 1 and TRUTH_TOPIC not in named:
+        every = ", ".join(sorted(named))
+        raise InputError(
+            f"{bag.path} has several ground truths; ground_truth=TOPIC chooses: {every}"
+        )
+    chosen = name or (named[0] if len(named) == 1 else TRUTH_TOPIC)
+    return _topic(bag, chosen, (DETECTIONS_TYPE,), "ground_truth")
+
+
+def _label_topic(bag: Bag, name: str, truth_topic: str) -> str:
+    """The topic of the class names; empty where there is none and none was asked for."""
+    if name:
+        return _topic(bag, name, (LABELS_TYPE,), "labels")
+    usual = (f"{truth_topic}/{LABELS}", f"/{LABELS}")
+    return next((topic for topic in usual if bag.types.get(topic) == LABELS_TYPE), "")
+
+
+def _image_topic(bag: Bag, name: str, namespace: str) -> str:
+    if name:
+        return _topic(bag, name, _IMAGE_TYPES, "images")
+    there = [topic for topic, kind in bag.types.items() if kind in _IMAGE_TYPES]
+    if len(there) == 1:
+        return there[0]
+    raw = IMAGE_TOPIC.removesuffix("/compressed")
+    usual = (f"{namespace}{IMAGE_TOPIC}", f"{namespace}{raw}", IMAGE_TOPIC, raw)
+    found = next((topic for topic in usual if topic in there), "")
+    if there and not found:
+        every = ", ".join(sorted(there))
+        raise InputError(f"{bag.path} has several image topics; images=TOPIC chooses: {every}")
+    return _topic(bag, found or IMAGE_TOPIC, _IMAGE_TYPES, "images")
 
 
 def _messages(bag: Bag, topic: str) -> Iterator[tuple[int, int, Any]]:
@@ -250,97 +180,13 @@ def _messages(bag: Bag, topic: str) -> Iterator[tuple[int, int, Any]]:
         _logger.warning("%s: %d corrupt messages on %s left out", bag.path, corrupt, topic)
 
 
-def _annotations(bag: Bag, topic: str) -> dict[int, Any]:
-    return {stamp_ns: message for _, stamp_ns, message in _messages(bag, topic)}
-
-
 def _names(bag: Bag, topic: str) -> tuple[str, ...]:
-    """The class names by number; empty where the bag has none. Gaps are named by their number."""
-    found = next((t for t in (topic, f"/{topic}") if bag.types.get(t) == _LABELS), None)
+    """The class names by number; empty without a topic. Gaps are named by their number."""
     names: dict[int, str] = {}
-    if found is not None:
-        for _, _, message in _messages(bag, found):
+    if topic:
+        for _, _, message in _messages(bag, topic):
             names = {int(entry.class_id): entry.class_name for entry in message.class_map}
     listed = tuple(names.get(k, str(k)) for k in range(max(names, default=-1) + 1))
     if len(set(listed)) < len(listed):
-        raise InputError(f"{bag.path}: {found} names two classes the same")
+        raise InputError(f"{bag.path}: {topic} names two classes the same")
     return listed
-
-
-def _names_in_use(annotations: Mapping[int, Any]) -> tuple[str, ...]:
-    used = {
-        result.hypothesis.class_id
-        for message in annotations.values()
-        for detection in message.detections
-        for result in detection.results
-    } - {IGNORED, UNANNOTATED}
-    if all(re.fullmatch("[0-9]{1,4}", name) for name in used):
-        return tuple(str(k) for k in range(max(map(int, used), default=-1) + 1))
-    return tuple(sorted(used))
-
-
-def _read_truth(message: Any, numbers: Mapping[str, int], classes: int, place: str) -> GroundTruth:
-    """``numbers`` has the classes by name and by number as text."""
-    objects = _Objects()
-    for detection in message.detections:
-        ids = [result.hypothesis.class_id for result in detection.results]
-        mark = ids[0] if ids and ids[0] in (IGNORED, UNANNOTATED) else ""
-        results = detection.results[1:] if mark else detection.results
-        if mark == UNANNOTATED:
-            missing = {_number(r.hypothesis.class_id, numbers, place) for r in results}
-            objects.annotated = tuple(k for k in range(classes) if k not in missing)
-            continue
-        corners = _corners(detection.bbox, place)
-        if mark == IGNORED and not results:
-            objects.regions.append(corners)
-        elif results:
-            best = max(results, key=lambda result: result.hypothesis.score).hypothesis
-            objects.boxes.append(corners)
-            objects.classes.append(_number(best.class_id, numbers, place))
-            objects.ignore.append(mark == IGNORED)
-            objects.tracks.append(_track(detection.id))
-            objects.visibilities.append(min(max(best.score, 0.0), 1.0))
-    return GroundTruth.of(
-        objects.boxes,
-        objects.classes,
-        ignore=objects.ignore,
-        track_id=objects.tracks,
-        visibility=objects.visibilities,
-        ignored_regions=objects.regions,
-        annotated=objects.annotated,
-    ).solid()
-
-
-@dataclass
-class _Objects:
-    """The columns of a ground truth while they are collected."""
-
-    boxes: list[tuple[float, ...]] = field(default_factory=list)
-    classes: list[int] = field(default_factory=list)
-    ignore: list[bool] = field(default_factory=list)
-    tracks: list[int] = field(default_factory=list)
-    visibilities: list[float] = field(default_factory=list)
-    regions: list[tuple[float, ...]] = field(default_factory=list)
-    annotated: tuple[int, ...] | None = None
-
-
-def _number(class_id: str, numbers: Mapping[str, int], place: str) -> int:
-    number = numbers.get(class_id)
-    if number is None:
-        raise InputError(f"{place}: class '{class_id[:40]}' is not in label_info")
-    return number
-
-
-def _track(name: str) -> int:
-    """Ids that are no numbers, as trackers of others write them, are unknown."""
-    track = int(name) if re.fullmatch("[0-9]{1,10}", name) else UNKNOWN_TRACK
-    return track if track < 2**31 else UNKNOWN_TRACK
-
-
-def _corners(bounds: Any, place: str) -> tuple[float, float, float, float]:
-    x, y = bounds.center.position.x, bounds.center.position.y
-    wide, high = bounds.size_x / 2, bounds.size_y / 2
-    values = (x - wide, y - high, x + wide, y + high)
-    if not (wide >= 0 and high >= 0 and all(abs(v) < MAX_PIXEL for v in values)):
-        raise InputError(f"{place}: a box of {2 * wide:g}x{2 * high:g} at {x:g}, {y:g}")
-    return values

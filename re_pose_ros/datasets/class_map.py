@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from re_pose_ros.datasets import mot, visdrone
-from re_pose_ros.datasets.truth import GroundTruth
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
+from re_pose_ros.ground_truth import GroundTruth
 
 IDENTITY = "identity"
 

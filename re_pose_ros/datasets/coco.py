@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from re_pose_ros.bags.reading import is_bag
 from re_pose_ros.datasets.dataset import Dataset, FrameRef
-from re_pose_ros.datasets.text import MAX_PIXEL, read_text
-from re_pose_ros.datasets.truth import GroundTruth
+from re_pose_ros.datasets.text import MAX_PIXEL, natural, read_text
 from re_pose_ros.errors import InputError
+from re_pose_ros.ground_truth import UNKNOWN_TRACK, GroundTruth
+from re_pose_ros.sources import open_source
 
 _PARTS = ("images", "annotations", "categories")
 
@@ -22,10 +26,13 @@ def read_coco(path: Path, *, images: str = "") -> Dataset:
 
     Labels are the categories by rising id. Annotations with ``iscrowd`` or ``ignore`` set are
     ignored objects, ``track_id`` is taken where it is there, and boxes without area are left out.
+    With track ids the images of one folder are a sequence, without they are photos.
 
     Args:
         path: the JSON file, or a folder with one in ``annotations/`` or in itself.
-        images: folder that the file names are relative to; empty looks beside the JSON file, in
+        images: folder that the file names are relative to; or the video or bag whose frames are
+            meant, in the order of the file names where there are as many, else by the last number
+            in each, which counts from 0; empty looks beside the JSON file, in
             ``images/`` and, for ``instances_NAME.json``, in ``NAME/``, there and one level up.
 
     Raises:
@@ -53,14 +60,38 @@ def read_coco(path: Path, *, images: str = "") -> Dataset:
         by_image[image_id].append(annotation)
 
     names = [_string(image, "file_name") for image in listed]
+    truths = [_truth(by_image[_integer(image, "id")], numbers) for image in listed]
+    if images and (os.path.isfile(images) or is_bag(Path(images))):
+        return Dataset(file.stem, labels, _recorded(file, images, names, truths))
     folder = _image_folder(file, images, names)
     frames = []
-    for image, name in zip(listed, names, strict=True):
+    for image, name, truth in zip(listed, names, truths, strict=True):
         if not os.path.isfile(folder / name):
             raise image.fail(f"there is no {folder / name}")
-        truth = _truth(by_image[_integer(image, "id")], numbers)
-        frames.append(FrameRef(folder / name, truth))
+        frames.append(FrameRef(folder / name, truth, frame_id=name))
+    if any((ref.truth.track_id != UNKNOWN_TRACK).any() for ref in frames):
+        frames = [replace(ref, frame_id=os.path.dirname(ref.frame_id)) for ref in frames]
     return Dataset(file.stem, labels, tuple(frames))
+
+
+def _recorded(
+    file: Path, recording: str, names: Sequence[str], truths: Sequence[GroundTruth]
+) -> tuple[FrameRef, ...]:
+    """The annotated frames of a video or bag, in its order."""
+    with open_source(recording) as source:
+        total = source.total
+    order = sorted(range(len(names)), key=lambda k: natural(Path(names[k])))
+    indices = list(range(len(names)))
+    if len(names) != total:
+        found = [re.findall("[0-9]+", names[k]) for k in order]
+        indices = [int(digits[-1][:9]) if digits else -1 for digits in found]
+    places = sorted(zip(indices, order, strict=True))
+    for place, (index, k) in enumerate(places):
+        twice = place > 0 and places[place - 1][0] == index
+        if index < 0 or twice or (total is not None and index >= total):
+            raise InputError(f"{file}: which of the {total} frames of {recording} is {names[k]}?")
+    name = Path(recording).stem
+    return tuple(FrameRef(Path(recording), truths[k], index, frame_id=name) for index, k in places)
 
 
 def find_annotation_files(folder: Path) -> list[Path]:
@@ -149,8 +180,8 @@ def _truth(annotations: Sequence[_Entry], numbers: dict[int, int]) -> GroundTrut
         classes.append(numbers[category])
         ignore.append(any(annotation.fields.get(key) for key in ("iscrowd", "ignore")))
         track = annotation.fields.get("track_id")
-        usable = isinstance(track, int) and 0 <= track < 2**31
-        tracks.append(int(track) if usable else -1)  # type: ignore[arg-type]
+        usable = isinstance(track, int) and 0 <= track < 2**63
+        tracks.append(int(track) if usable else UNKNOWN_TRACK)  # type: ignore[arg-type]
     return GroundTruth.of(boxes, classes, ignore=ignore, track_id=tracks).solid()
 
 

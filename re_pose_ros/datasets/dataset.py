@@ -7,13 +7,43 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from re_pose_ros.bags.reading import image_messages
-from re_pose_ros.datasets.truth import GroundTruth
 from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
+from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.image_codec import decode_compressed
 from re_pose_ros.sources import open_source
+
+
+class AnnotatedFrames(Protocol):
+    """Frames in their order, each with what is true of it, of files as of generated scenes.
+
+    Iterating gives (Frame, GroundTruth) pairs with ``Frame.index`` counting from 0 and
+    ``Frame.truth`` set; it makes images when they are asked for, may be repeated, and raises
+    InputError where an image is missing or cannot be decoded. Where ``Frame.frame_id`` changes
+    from one frame to the next, another sequence begins.
+    """
+
+    @property
+    def name(self) -> str:
+        """For messages and reports."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names by class id."""
+
+    @property
+    def independent(self) -> bool:
+        """Whether these are photos of which none follows from the one before."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[Frame, GroundTruth]]: ...
+
+    def select(self, indices: Sequence[int] | slice) -> AnnotatedFrames:
+        """The frames of these positions; raises IndexError for one that is not there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,8 +56,8 @@ class FrameRef:
         index: number of the frame in the video, or of the message on ``topic`` of the bag.
         topic: image topic of a bag; empty elsewhere.
         stamp_ns: capture time in nanoseconds; None where the set tells none.
-        frame_id: coordinate frame of the camera, or the name of the sequence that it took; track
-            ids hold within one.
+        frame_id: coordinate frame of the camera, the name of the sequence that it took, or of a
+            photo its file; track ids hold within one.
     """
 
     path: Path
@@ -41,16 +71,14 @@ class FrameRef:
     def name(self) -> str:
         """For reports: the image file, or the source and the frame number in it."""
         if self.index is None:
-            return "/".join(filter(None, (self.frame_id, self.path.name)))
+            photo = self.path.as_posix().endswith(self.frame_id)
+            return self.path.name if photo else f"{self.frame_id}/{self.path.name}"
         return f"{self.path.name}#{self.index}"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Annotated frames in their order.
-
-    Iterating gives (Frame, GroundTruth) pairs with ``Frame.index`` counting from 0, and raises
-    InputError where an image is missing or cannot be decoded.
+    """``AnnotatedFrames`` of files.
 
     Attributes:
         name: for messages and reports.
@@ -62,18 +90,28 @@ class Dataset:
     labels: tuple[str, ...]
     frames: Sequence[FrameRef]
 
+    @property
+    def independent(self) -> bool:
+        """Whether these are photos of which none follows from the one before."""
+        return all(a.frame_id != b.frame_id for a, b in itertools.pairwise(self.frames))
+
     def __len__(self) -> int:
         return len(self.frames)
 
     def __iter__(self) -> Iterator[tuple[Frame, GroundTruth]]:
         for index, (frame, ref) in enumerate(zip(_load(self.frames), self.frames, strict=True)):
-            stamped = Frame(frame.image, index, ref.stamp_ns, ref.frame_id)
-            yield stamped, ref.truth
+            yield Frame(frame.image, index, ref.stamp_ns, ref.frame_id, ref.truth), ref.truth
 
     def select(self, indices: Sequence[int] | slice) -> Dataset:
         """The frames of these positions; raises IndexError for one that is not there."""
-        chosen = range(len(self.frames))[indices] if isinstance(indices, slice) else indices
-        return replace(self, frames=tuple(self.frames[k] for k in chosen))
+        return replace(self, frames=tuple(self.frames[k] for k in chosen(indices, len(self))))
+
+
+def chosen(indices: Sequence[int] | slice, length: int) -> list[int]:
+    """Positions from 0 that are meant; raises IndexError for one that is not there."""
+    if isinstance(indices, slice):
+        return list(range(length)[indices])
+    return [range(length)[k] for k in indices]
 
 
 def read_image_file(path: Path) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from re_pose_ros.bags.reading import is_bag
 from re_pose_ros.datasets.dataset import Dataset, FrameRef
 from re_pose_ros.datasets.text import (
     MAX_PIXEL,
@@ -18,8 +19,8 @@ from re_pose_ros.datasets.text import (
     rows_by_frame,
     subfolders,
 )
-from re_pose_ros.datasets.truth import UNKNOWN_TRACK, GroundTruth
 from re_pose_ros.errors import InputError
+from re_pose_ros.ground_truth import UNKNOWN_TRACK, GroundTruth
 from re_pose_ros.sources import open_source
 
 LABELS = ("pedestrian",)
@@ -54,7 +55,8 @@ def read_mot(path: Path, *, images: str = "") -> Dataset:
 
     Args:
         path: the folder, or an annotation file of 7 columns or more.
-        images: for an annotation file: the folder of images or the video that it belongs to.
+        images: for an annotation file: the folder of images, the video or the bag that it belongs
+            to.
 
     Raises:
         InputError: a file is missing or a line is malformed.
@@ -95,7 +97,7 @@ def _loose(path: Path, images: str) -> _Sequence:
     if not images:
         raise InputError(f"{path} does not say where its images are; add images=FOLDER or VIDEO")
     place = Path(images)
-    if place.is_dir():
+    if place.is_dir() and not is_bag(place):
         frames: list[tuple[Path, int | None]] = [(f, None) for f in image_files(place)]
         return _Sequence(path.stem, path, frames, None, 0.0)
     with open_source(images) as video:

@@ -17,8 +17,8 @@ from re_pose_ros.datasets.text import (
     read_rows,
     rows_by_frame,
 )
-from re_pose_ros.datasets.truth import UNKNOWN_TRACK, GroundTruth
 from re_pose_ros.errors import InputError
+from re_pose_ros.ground_truth import UNKNOWN_TRACK, GroundTruth
 
 LABELS = (
     "pedestrian",
@@ -77,7 +77,8 @@ def _stills(files: Sequence[Path], folder: Path) -> list[FrameRef]:
         image = images.get(file.stem)
         if image is None:
             raise InputError(f"{file} has no image {file.stem}{IMAGE_SUFFIXES[0]} in {folder}")
-        frames.append(FrameRef(image, _truth(read_rows(file, (8, 8)), box=0, tracked=False)))
+        truth = _truth(read_rows(file, (8, 8)), box=0, tracked=False)
+        frames.append(FrameRef(image, truth, frame_id=image.name))
     return frames
 
 

@@ -25,8 +25,8 @@ from re_pose_ros.datasets.text import (
     read_rows,
     read_text,
 )
-from re_pose_ros.datasets.truth import GroundTruth
 from re_pose_ros.errors import InputError
+from re_pose_ros.ground_truth import GroundTruth
 
 _MAX_COLUMNS = 2001
 """Class and polygon of a segmentation; boxes have 5 columns."""
@@ -92,7 +92,8 @@ def read_yolo(
         group, regions = notes.images.get(file.name, ("", ()))
         if not wanted or group in wanted:
             truth = _truth(file, text, len(labels), notes.annotated.get(group), regions)
-            frames.append(FrameRef(file, truth))
+            frame_id = file.relative_to(images).as_posix()
+            frames.append(FrameRef(file, truth, frame_id=frame_id))
     return Dataset(path.resolve().stem, labels, tuple(frames))
 
 

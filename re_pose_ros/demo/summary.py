@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from re_pose_ros.demo.records import FrameRecord, Recording
+from re_pose_ros.graph.records import FrameRecord, Recording
 
 
 def percentiles(values: Iterable[float]) -> dict[str, float]:
@@ -136,6 +136,8 @@ def table(summary: Mapping[str, Any]) -> str:
             f"{summary['blocks_per_frame']:.1f} blocks per frame",
         ),
     ]
+    if summary.get("map50") is not None:
+        rows += _accuracy_rows(summary)
     for name, worker in summary["per_worker"].items():
         time_ms = worker["processing_ms"]
         shown = "-" if time_ms is None else f"{time_ms:.0f} ms per frame"
@@ -143,3 +145,17 @@ def table(summary: Mapping[str, Any]) -> str:
         rows.append((name, f"{worker['blocks']} blocks, {shown}{lost}"))
     width = max(len(title) for title, _ in rows)
     return "\n".join(f"{title:<{width}}  {text}" for title, text in rows)
+
+
+def _accuracy_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    sizes = [(name, summary[f"ap_{name}"]) for name in ("small", "medium", "large")]
+    known = ", ".join(f"{name} {value:.3f}" for name, value in sizes if value is not None)
+    return [
+        ("accuracy", f"mAP50 {summary['map50']:.3f}, mAP {summary['map']:.3f}"),
+        ("AP by size", known or "-"),
+        (
+            "found",
+            f"recall {summary['recall']:.3f} of {summary['objects']} objects, "
+            f"precision {summary['precision']:.3f}",
+        ),
+    ]

@@ -63,6 +63,7 @@ class Model:
         max_batch: images per pass.
         device: where it runs, as cpu or cuda:0.
         predict: the network with its non-maximum suppression.
+        path: the file or folder that it was loaded from, or None.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Model:
     max_batch: int
     device: str
     predict: Predict
+    path: Path | None = None
 
     def canvas(self, image_size: tuple[int, int], input_size: int) -> tuple[int, int]:
         """The (width, height) of the network's input for an image of (width, height)."""
@@ -135,7 +137,7 @@ def load_model(
     _check_options(confidence, iou, max_detections, threads)
     prepare_environment()
     try:
-        path = _find(weights)
+        path = find_weights(weights)
         import torch
 
         _check_device(device)
@@ -164,6 +166,7 @@ def load_model(
             max_batch=MAX_BATCH if fixed_size is None else max(int(backend.batch), 1),
             device=str(predictor.device),
             predict=_predict_function(predictor),
+            path=path,
         )
         side = 2 * model.stride
         model.detect([np.zeros((side, side, 3), np.uint8)], side)
@@ -221,8 +224,11 @@ def _check_options(confidence: float, iou: float, max_detections: int, threads: 
         raise InputError(f"threads is {threads}; it has to be 0 or more")
 
 
-def _find(weights: str) -> Path:
-    """The file or folder of ``weights``, downloaded where it is the bare name of published ones."""
+def find_weights(weights: str) -> Path:
+    """The file or folder of ``weights``, downloaded where it is the bare name of published ones.
+
+    Raises InputError where there is none; see ``load_model``.
+    """
     if not weights.strip():
         raise InputError(
             "no model is given; give the path of a model file, or a name as yolo11n.pt"

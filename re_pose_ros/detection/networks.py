@@ -13,8 +13,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from re_pose_ros.errors import InputError
 
@@ -73,6 +76,15 @@ def load_predictor(path: Path, options: dict[str, Any]) -> Any:
     if channels != 3:
         raise InputError(f"model '{path}' takes {channels} channels; use one for BGR images")
     return predictor
+
+
+def has_tiles() -> bool:
+    """Whether this ultralytics cuts large images into tiles by itself (``tile=``)."""
+    spec = find_spec("ultralytics")
+    if spec is None or spec.origin is None:
+        return False
+    defaults = Path(spec.origin).parent / "cfg" / "default.yaml"  # importing it takes seconds
+    return "tile" in yaml.safe_load(defaults.read_text(encoding="utf-8"))
 
 
 def new_network(width: float, labels: Sequence[str]) -> Any:

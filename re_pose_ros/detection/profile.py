@@ -1,4 +1,4 @@
-"""What a worker can do and how long it takes: measured, published and kept as JSON."""
+"""What a worker can do: how long it takes and how well it sees, published and kept as JSON."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from dataclasses import fields as dataclass_fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from re_pose_ros.detection.size_accuracy import SizeAccuracy
 from re_pose_ros.detection.worker import Request, Worker
 from re_pose_ros.errors import InputError
 from re_pose_ros.geometry import whole
 from re_pose_ros.plan import Variant
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +31,34 @@ class VariantProfile:
         variant: the network and its input size.
         time_ms: median time for one block, with resizing and non-maximum suppression.
         batch_ms: median time for that many blocks at once, where it was measured.
+        accuracy: by object size; None where it is not known.
     """
 
     variant: Variant
     time_ms: float
     batch_ms: Mapping[int, float] = field(default_factory=dict)
+    accuracy: SizeAccuracy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A worker's variants and their times.
+    """A worker's variants, their times and, where it was measured, their accuracy.
+
+    Times hold for the machine they were measured on, accuracy for the network anywhere.
 
     Attributes:
         worker: its name, or that of its machine.
         device: where the networks run, as cpu.
         labels: class names by class id.
         variants: at least one, each once; the first is not special.
+        data: what the accuracy was measured on; empty without.
     """
 
     worker: str
     device: str
     labels: tuple[str, ...]
     variants: tuple[VariantProfile, ...]
+    data: tuple[str, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -104,6 +113,92 @@ def measure(
     return Profile(name or platform.node() or "worker", worker.device, worker.labels, entries)
 
 
+def with_accuracy(profile: Profile, known: Profile, path: Path | str) -> Profile:
+    """``profile`` with the accuracy that ``known``, read from ``path``, has for its variants.
+
+    A variant that ``known`` lacks takes that of the nearest input size of the same network, since
+    sizes count in input pixels; one whose network it lacks stays as it is.
+
+    Raises:
+        InputError: the labels differ, or ``known`` has accuracy for none of the networks.
+    """
+    if known.labels != profile.labels:
+        raise InputError(
+            f"profile {path} is for the classes {_some(known.labels)}, the model has "
+            f"{_some(profile.labels)}; measure it anew"
+        )
+
+    def joined(entry: VariantProfile) -> VariantProfile:
+        size = math.log(entry.variant.input_size)
+        nearest = min(
+            (e for e in known.variants if e.accuracy and e.variant.model == entry.variant.model),
+            key=lambda e: (abs(math.log(e.variant.input_size) - size), e.variant),
+            default=None,
+        )
+        return entry if nearest is None else replace(entry, accuracy=nearest.accuracy)
+
+    entries = tuple(map(joined, profile.variants))
+    if all(entry is before for entry, before in zip(entries, profile.variants, strict=True)):
+        raise InputError(
+            f"profile {path} has no accuracy of {', '.join(profile.models)} but of "
+            f"{', '.join(known.models)}; measure it anew"
+        )
+    return replace(profile, variants=entries, data=tuple(dict.fromkeys(profile.data + known.data)))
+
+
+def known_accuracy(profile: Profile, worker: Worker, file: str) -> tuple[Profile, list[str]]:
+    """``profile`` with the accuracy that is known of ``worker``'s networks.
+
+    It is taken from ``file``, or where that is empty from the files beside the weights, which may
+    be missing. Accuracy is worth having but nothing stands still without it, so that files which
+    cannot be used are told and left out.
+
+    Returns:
+        The profile, and one line per file that cannot be used.
+    """
+    if file:
+        paths = [Path(file).expanduser()]
+    else:
+        beside = [profile_beside(model.path) for model in worker.models if model.path]
+        paths = [path for path in beside if path.exists()]
+    problems = []
+    for path in paths:
+        try:
+            profile = with_accuracy(profile, read_profile(path), path)
+        except InputError as error:
+            problems.append(str(error))
+    return profile, problems
+
+
+def read_profile(path: Path) -> Profile:
+    """A profile from its file; InputError names the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"profile {path} does not exist") from None
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"profile {path} cannot be read: {reason}") from error
+    try:
+        return from_json(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def write_profile(path: Path, profile: Profile) -> None:
+    """Write ``profile`` where ``read_profile`` finds it; InputError where that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(to_json(profile) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"profile {path} cannot be written: {error.strerror}") from error
+
+
+def profile_beside(weights: Path) -> Path:
+    """Where the profile of a weights file or folder is looked for: ``<stem>.profile.json``."""
+    return weights.with_name(f"{weights.stem}.profile.json")
+
+
 def to_json(profile: Profile) -> str:
     """One line of JSON; times in milliseconds."""
     return json.dumps(
@@ -117,9 +212,11 @@ def to_json(profile: Profile) -> str:
                     "variant": str(entry.variant),
                     "time_ms": entry.time_ms,
                     "batch_ms": {str(count): ms for count, ms in entry.batch_ms.items()},
+                    "accuracy": None if entry.accuracy is None else asdict(entry.accuracy),
                 }
                 for entry in profile.variants
             ],
+            "data": list(profile.data),
         }
     )
 
@@ -131,9 +228,12 @@ def from_json(text: str) -> Profile:
     except (ValueError, RecursionError) as error:
         raise InputError(f"the profile is no JSON: {error}") from error
     version = data.get("version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version != VERSION:
-        raise InputError(f"the profile is of version {version}, this software reads {VERSION}")
-    fields = _object(data, "profile", ("version", "worker", "device", "labels", "variants"))
+    if type(version) is int and version != VERSION:
+        raise InputError(
+            f"the profile is of version {version}, this software reads {VERSION}; measure it anew"
+        )
+    names = ("version", "worker", "device", "labels", "variants", "data")
+    fields = _object(data, "profile", names)
     if type(version) is not int:
         raise InputError("the profile's version is no number; measure it anew")
     variants = tuple(_variant_profile(item) for item in _list(fields["variants"], "variants"))
@@ -146,11 +246,12 @@ def from_json(text: str) -> Profile:
         _text(fields["device"], "device"),
         tuple(_text(label, "labels") for label in _list(fields["labels"], "labels")),
         variants,
+        tuple(_text(name, "data") for name in _list(fields["data"], "data")),
     )
 
 
 def _variant_profile(item: object) -> VariantProfile:
-    fields = _object(item, "variant", ("variant", "time_ms", "batch_ms"))
+    fields = _object(item, "variant", ("variant", "time_ms", "batch_ms", "accuracy"))
     name = _text(fields["variant"], "variant")
     try:
         variant = Variant.parse(name)
@@ -166,7 +267,37 @@ def _variant_profile(item: object) -> VariantProfile:
             _count(key): _milliseconds(value, f"batch_ms of {variant}")
             for key, value in batches.items()
         },
+        None if fields["accuracy"] is None else _accuracy(fields["accuracy"], variant),
     )
+
+
+def _accuracy(item: object, variant: Variant) -> SizeAccuracy:
+    what = f"accuracy of {variant}"
+    names = tuple(field.name for field in dataclass_fields(SizeAccuracy))
+    fields = _object(item, what, names)
+    lists = {name: _list(fields[name], what) for name in ("edges", "recall", "ap", "count")}
+    numbers = [*lists["edges"], *lists["count"], fields["false_positives"], fields["confidence"]]
+    numbers += [v for v in (*lists["recall"], *lists["ap"]) if v is not None]
+    if any(type(v) not in (int, float) or not abs(v) < 1e12 for v in numbers):
+        raise InputError(f"the profile's {what} holds something that is no number")
+    if any(type(v) is not int for v in (*lists["count"], fields["crops"])):
+        raise InputError(f"the profile's {what} counts something by no whole number")
+    try:
+        return SizeAccuracy(
+            tuple(map(float, lists["edges"])),
+            tuple(None if v is None else float(v) for v in lists["recall"]),
+            tuple(None if v is None else float(v) for v in lists["ap"]),
+            tuple(lists["count"]),
+            float(fields["false_positives"]),
+            fields["crops"],
+            float(fields["confidence"]),
+        )
+    except ValueError as error:
+        raise InputError(f"the profile's {what} cannot be used: {error}") from error
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:5]) + (", ..." if len(labels) > 5 else "")
 
 
 def _object(value: object, what: str, names: tuple[str, ...]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from re_pose_ros.datasets.truth import GroundTruth
 from re_pose_ros.detections import Detections
+from re_pose_ros.ground_truth import GroundTruth
 
 SIZE_LIMITS = (32.0, 96.0)
 """Sides in pixels of the squares below which COCO calls an object small and medium."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from cv_bridge import CvBridge
 from rclpy.duration import Duration
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import UInt64
-from vision_msgs.msg import Detection2DArray
+from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
@@ -23,12 +25,15 @@ from re_pose_ros.nodes.messages import (
     from_stamp,
     header,
     jpeg_message,
+    label_message,
+    truth_message,
 )
 from re_pose_ros.parameters.tables import CAMERA
 from re_pose_ros.sources import Source, open_source
 from re_pose_ros.sources.calibration import Calibration, default_calibration, load_calibration
 
 DRAIN_S = 2.0
+TRUTH_DEPTH = 100
 
 
 class FrameSink(Protocol):
@@ -42,7 +47,11 @@ class FrameSink(Protocol):
 
 
 class CameraNode(PipelineNode):
-    """Publishes ``image_raw``, ``image_raw/compressed``, ``camera_info`` and ``end_of_stream``."""
+    """Publishes ``image_raw``, ``image_raw/compressed``, ``camera_info`` and ``end_of_stream``.
+
+    Where the source has its truth, as a scene or a dataset, also ``ground_truth`` and, latched,
+    ``ground_truth/label_info``.
+    """
 
     def __init__(self) -> None:
         self.sinks: list[FrameSink] = []
@@ -91,12 +100,21 @@ class CameraNode(PipelineNode):
         )
         info_qos = qos.latched() if self.lockstep else qos.reliable()
         self._info = self.publisher(CameraInfo, "camera_info", info_qos)
+        if self._source.labels:
+            self._publish_truth_labels(self._source.labels)
         self._end = self.publisher(UInt64, "end_of_stream", qos.latched())
         detections_qos = qos.latched() if self.lockstep else qos.reliable()
         self.subscription(Detection2DArray, "detections", self._on_detections, detections_qos)
         size = "x".join(map(str, self._source.size))
         total = "endless" if self._source.total is None else f"{self._source.total} frames"
         self.get_logger().info(f"{self._source.name}: {size}, {self._source.rate:g} Hz, {total}")
+
+    def _publish_truth_labels(self, labels: Sequence[str]) -> None:
+        depth = TRUTH_DEPTH
+        truth_qos = qos.latched(depth) if self.lockstep else qos.reliable(depth)
+        self._truth = self.publisher(Detection2DArray, "ground_truth", truth_qos)
+        names = self.publisher(LabelInfo, "ground_truth/label_info", qos.latched())
+        names.publish(label_message(labels, 0.0, self.now_ns(), ""))
 
     def release(self) -> None:
         if self._source is not None:
@@ -147,15 +165,18 @@ class CameraNode(PipelineNode):
         recorded = self.values["stamp"] == "source" and frame.stamp_ns is not None
         stamp = frame.stamp_ns if recorded and frame.stamp_ns else self.now_ns()
         self._stamp = stamp = max(stamp, self._stamp + 1)
-        return Frame(
-            frame.image, frame.index, stamp, frame.frame_id or self.values.text("frame_id")
-        )
+        frame_id = frame.frame_id or self.values.text("frame_id")
+        return replace(frame, stamp_ns=stamp, frame_id=frame_id)
 
     def _publish(self, frame: Frame) -> None:
         assert frame.stamp_ns is not None
         self._info.publish(
             camera_info_message(self._calibration(frame.size), frame.stamp_ns, frame.frame_id)
         )
+        assert self._source is not None
+        if frame.truth is not None and self._source.labels:
+            classes = len(self._source.labels)
+            self._truth.publish(truth_message(frame.truth, classes, frame.stamp_ns, frame.frame_id))
         for sink in self.sinks:
             sink.accept_frame(frame)
         self._unsent = {"raw", "compressed"}

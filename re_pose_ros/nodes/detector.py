@@ -13,7 +13,7 @@ from vision_msgs.msg import Detection2DArray
 
 from re_pose_ros.detection.inbox import Batch, BlockInbox
 from re_pose_ros.detection.model import load_model
-from re_pose_ros.detection.profile import measure, to_json
+from re_pose_ros.detection.profile import known_accuracy, measure, to_json
 from re_pose_ros.detection.worker import Request, Worker
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
@@ -36,6 +36,7 @@ class DetectorNode(PipelineNode):
         self._changed = threading.Condition()
         self._counts = {"batches": 0, "blocks": 0, "malformed": 0}
         self._busy_ms = 0.0
+        self._problems: list[str] = []
         super().__init__(DETECTOR)
 
     def configure(self) -> None:
@@ -65,6 +66,9 @@ class DetectorNode(PipelineNode):
             batches=PROFILE_BATCHES,
             repeats=self.values.whole("profile_repeats"),
         )
+        profile, self._problems = known_accuracy(profile, self._worker, self.values.text("profile"))
+        for problem in self._problems:
+            self.get_logger().error(problem)
         times = ", ".join(f"{p.variant} {p.time_ms:.0f} ms" for p in profile.variants)
         self.get_logger().info(f"ready: {times}")
         # The profile tells that this worker is there, so it comes last.
@@ -201,6 +205,8 @@ class DetectorNode(PipelineNode):
         }
         if self._counts["malformed"] or self._inbox.unplaced:
             return Health.warn("some blocks could not be used", **values)
+        if self._problems:
+            return Health.warn("; ".join(self._problems), **values)
         return Health.ok("serving", **values)
 
 

@@ -23,9 +23,11 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
+from re_pose_ros.datasets.annotation import entries_of
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
 from re_pose_ros.geometry import Block
+from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.plan import BlockRequest, Plan, PlannedBlock, Slot, Variant
 from re_pose_ros.sources.calibration import Calibration
 
@@ -83,6 +85,24 @@ def detections_message(
         for k, (box, score, class_id) in enumerate(
             zip(boxes, detections.confidence, detections.class_id, strict=True)
         )
+    ]
+    return message
+
+
+def truth_message(
+    truth: GroundTruth, classes: int, stamp_ns: int, frame_id: str
+) -> Detection2DArray:
+    """As ``datasets.annotation`` says; ``classes`` is how many there are."""
+    head = header(stamp_ns, frame_id)
+    message = Detection2DArray(header=head)
+    message.detections = [
+        Detection2D(
+            header=head,
+            bbox=_bounding_box(*entry.box),
+            results=[_hypothesis(class_id, score) for class_id, score in entry.hypotheses],
+            id=entry.id,
+        )
+        for entry in entries_of(truth, classes)
     ]
     return message
 

@@ -229,7 +229,8 @@ class PartitionerNode(PipelineNode):
         for _, message in fused:
             self._partitioner.observe(read_detections(message)[0])
         slots = {name: len(matched) for name, matched in workers.items()}
-        context = PartitionContext(frame.size, sum(slots.values()), self._variants(workers))
+        speeds = (1.0,) * len(slots)
+        context = PartitionContext(frame.size, sum(slots.values()), self._variants(workers), speeds)
         requests = self._partitioner.partition(context)
         self._notes = self._partitioner.notes
         planned = assign(requests, slots)

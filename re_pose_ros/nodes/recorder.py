@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import rclpy
@@ -13,12 +14,14 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage
-from std_msgs.msg import UInt64
+from std_msgs.msg import String, UInt64
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from re_pose_ros.bags import BagWriter, qos_profile
-from re_pose_ros.demo.records import Recording
+from re_pose_ros.datasets.annotation import class_numbers, truth_of
+from re_pose_ros.detection.profile import from_json
 from re_pose_ros.errors import InputError
+from re_pose_ros.graph.records import Recording
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import TELEMETRY_DEPTH
 from re_pose_ros.nodes.messages import from_stamp, read_detections, read_plan
@@ -29,13 +32,21 @@ class Recorder:
 
     Args:
         namespace: that of the graph.
-        bag: where detections, plan, label_info and telemetry go; the caller opens and closes it.
+        bag: where detections, plan, label_info, telemetry, profiles and the camera's ground truth
+            go; the caller opens and closes it. None keeps them in memory alone.
         live: the graph's mode; results are kept for those who match late in lockstep alone.
+        workers: names of the detectors whose profiles are recorded.
         images: also record ``image_raw/compressed``, for sources that cannot be read again.
     """
 
     def __init__(
-        self, namespace: str, bag: BagWriter, *, live: bool, images: BagWriter | None = None
+        self,
+        namespace: str,
+        bag: BagWriter | None,
+        *,
+        live: bool,
+        workers: Sequence[str] = (),
+        images: BagWriter | None = None,
     ) -> None:
         self._detections_qos = qos.reliable(100) if live else qos.latched(100)
         self.recording = Recording()
@@ -43,6 +54,8 @@ class Recorder:
         self._bag = bag
         self._images = images
         self._namespace = namespace
+        self._workers = workers
+        self._early_truths: list[Detection2DArray] = []
 
     def __enter__(self) -> Recorder:
         rclpy.init(args=[])
@@ -51,6 +64,11 @@ class Recorder:
         self._record("plan", Detection2DArray, self._on_plan, qos.latched(100))
         self._record("label_info", LabelInfo, self._on_labels, qos.latched())
         self._record("telemetry", DiagnosticArray, self._on_telemetry, qos.latched(TELEMETRY_DEPTH))
+        labels_topic = "ground_truth/label_info"
+        self._record(labels_topic, LabelInfo, self._on_truth_labels, qos.latched())
+        self._record("ground_truth", Detection2DArray, self._on_truth, self._detections_qos)
+        for name in self._workers:
+            self._record(f"{name}/profile", String, partial(self._on_profile, name), qos.latched())
         self._node.create_subscription(UInt64, "end_of_stream", self._on_end, qos.latched())
         if self._images is not None:
             self._record_images()
@@ -81,7 +99,8 @@ class Recorder:
         offered = qos_profile(depth=profile.depth, latched=latched)
 
         def received(data: bytes) -> None:
-            self._bag.write(name, type_name, data, self._now_ns(), qos=offered)
+            if self._bag is not None:
+                self._bag.write(name, type_name, data, self._now_ns(), qos=offered)
             with self.changed:
                 keep(deserialize_message(data, kind))
                 self.changed.notify_all()
@@ -117,6 +136,29 @@ class Recorder:
 
     def _on_labels(self, message: LabelInfo) -> None:
         self.recording.labels = tuple(entry.class_name for entry in message.class_map)
+
+    def _on_truth_labels(self, message: LabelInfo) -> None:
+        self.recording.truth_labels = tuple(entry.class_name for entry in message.class_map)
+        while self._early_truths:
+            self._on_truth(self._early_truths.pop(0))
+
+    def _on_truth(self, message: Detection2DArray) -> None:
+        labels = self.recording.truth_labels
+        if not labels:
+            self._early_truths.append(message)
+            return
+        try:
+            truth = truth_of(message, class_numbers(labels), "ground_truth")
+        except InputError as error:
+            self._node.get_logger().error(str(error))
+            return
+        self.recording.frame(from_stamp(message.header.stamp)).truth = truth
+
+    def _on_profile(self, worker: str, message: String) -> None:
+        try:
+            self.recording.profiles[worker] = from_json(message.data)
+        except InputError as error:
+            self._node.get_logger().error(f"profile of {worker}: {error}")
 
     def _on_telemetry(self, message: DiagnosticArray) -> None:
         record = self.recording.frame(from_stamp(message.header.stamp))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from re_pose_ros.nodes.base import PipelineNode
+from re_pose_ros.parameters.tables import LIVE_DEADLINE_S, LOCKSTEP_DEADLINE_S
 
-LIVE_DEADLINE_S = 0.5
-LOCKSTEP_DEADLINE_S = 30.0
 JUMP_BACK_NS = 1_000_000_000
 """A stamp that is older by more means that the camera's time has started over."""
 

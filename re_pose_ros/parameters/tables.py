@@ -15,10 +15,12 @@ MODE = Parameter(
 AUTOSTART = Parameter(
     "autostart", True, "configure and activate without being asked; false leaves it to a manager"
 )
+LIVE_DEADLINE_S, LOCKSTEP_DEADLINE_S = 0.5, 30.0
 DEADLINE = Parameter(
     "deadline",
     0.0,
-    "time from a plan to its detections, with what is there by then; 0 is 0.5 live, 30 lockstep",
+    "time from a plan to its detections, with what is there by then; 0 is "
+    f"{LIVE_DEADLINE_S:g} live, {LOCKSTEP_DEADLINE_S:g} lockstep",
     minimum=0.0,
     maximum=600.0,
     unit="s",
@@ -110,7 +112,7 @@ PARTITIONER = Table(
             "partitioner",
             "clusters",
             "how a frame becomes blocks",
-            choices=("clusters", "uniform", "whole"),
+            choices=("clusters", "elf", "uniform", "whole"),
         ),
         _partition("tile_size", "uniform: edge of a tile", "px"),
         _partition("overlap", "uniform: share of a tile"),
@@ -120,11 +122,15 @@ PARTITIONER = Table(
         _partition(
             "margin", "clusters: how far a block reaches beyond its objects, in object heights"
         ),
-        _partition("min_block", "clusters: smallest edge of a block", "px"),
+        _partition(
+            "growth", "elf: how far a block reaches beyond its objects, as a share of its edge"
+        ),
+        _partition("min_block", "clusters, elf: smallest edge of a block", "px"),
         _partition(
             "target_object", "clusters: wanted height of an object on the network's input", "px"
         ),
-        _partition("look_every", "clusters: frames from one whole-frame look to the next"),
+        _partition("look_every", "clusters, elf: frames from one whole-frame look to the next"),
+        _partition("look_scale", "elf: network-input pixels per image pixel of a look"),
         _partition("memory", "clusters: frames for which a seen object is remembered"),
         _partition("max_blocks", "clusters: blocks per frame; 0 is as many as slots"),
         WORKERS,
@@ -187,6 +193,12 @@ DETECTOR = Table(
             live=True,
         ),
         Parameter("profile_repeats", 3, "timed runs per variant at start", 1, 100),
+        Parameter(
+            "profile",
+            "",
+            "file of the profile command with the networks' accuracy by object size; empty is "
+            "<weights>.profile.json beside the weights, where there is one",
+        ),
         LEASE,
         AUTOSTART,
     ),

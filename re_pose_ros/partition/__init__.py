@@ -7,6 +7,7 @@ from collections.abc import Callable
 from re_pose_ros.errors import InputError
 from re_pose_ros.partition.base import PartitionContext, Partitioner, PartitionSettings
 from re_pose_ros.partition.clusters import Clusters
+from re_pose_ros.partition.elf import Elf
 from re_pose_ros.partition.tiles import Uniform, Whole
 
 __all__ = [
@@ -18,7 +19,7 @@ __all__ = [
 ]
 
 PARTITIONERS: dict[str, Callable[[PartitionSettings], Partitioner]] = {
-    kind.name: kind for kind in (Whole, Uniform, Clusters)
+    kind.name: kind for kind in (Whole, Uniform, Clusters, Elf)
 }
 """Every method by the name that users choose it by."""
 

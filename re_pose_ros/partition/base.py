@@ -24,12 +24,15 @@ class PartitionSettings:
             0.5 to 100.
         margin: clusters: what a block shows around its objects on each side, in median object
             sizes of the block, 0 to 10.
-        min_block: clusters: least side of a block in image pixels, 16 to 4096.
+        growth: elf: what a block shows around its objects on each side, as a share of its own side,
+            0 to 1.
+        min_block: clusters, elf: least side of a block in image pixels, 16 to 4096.
         max_blocks: clusters: most blocks besides the look, 0 to 1024; 0 leaves it to the slots.
         target_object: clusters: object size wanted on the network's input in pixels, 4 to 512;
             larger finds more and costs more. The default is the (geometric) middle of what COCO
             calls medium, 32 to 96 pixels.
-        look_every: clusters: a look at the whole frame in every so many frames, 1 to 1000.
+        look_every: clusters, elf: a look at the whole frame in every so many frames, 1 to 1000.
+        look_scale: elf: network-input pixels per image pixel of a look, 0.05 to 1.
         memory: clusters: for how many frames an object is remembered, 1 to 100.
 
     An object's size is the square root of its box's area, as in COCO.
@@ -42,10 +45,12 @@ class PartitionSettings:
     full_pass: bool = False
     bandwidth: float = 6.0
     margin: float = 1.0
+    growth: float = 0.06
     min_block: int = 160
     max_blocks: int = 0
     target_object: float = 56.0
     look_every: int = 10
+    look_scale: float = 0.4
     memory: int = 3
 
     def __post_init__(self) -> None:
@@ -61,10 +66,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "overlap": (0.0, 0.9),
     "bandwidth": (0.5, 100.0),
     "margin": (0.0, 10.0),
+    "growth": (0.0, 1.0),
     "min_block": (16, 4096),
     "max_blocks": (0, 1024),
     "target_object": (4.0, 512.0),
     "look_every": (1, 1000),
+    "look_scale": (0.05, 1.0),
     "memory": (1, 100),
 }
 """Inclusive range of each number in ``PartitionSettings``."""
@@ -78,6 +85,8 @@ class PartitionContext:
         frame_size: (width, height) in pixels.
         slots: how many blocks the workers can take, at least 1.
         variants: networks that every worker offers; empty where that is unknown.
+        speeds: work per time of each worker, relative to one another, in any order; empty where
+            that is unknown.
 
     Raises InputError where there is no slot or no pixel.
     """
@@ -85,6 +94,7 @@ class PartitionContext:
     frame_size: tuple[int, int]
     slots: int
     variants: tuple[Variant, ...] = ()
+    speeds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.slots < 1:

@@ -161,16 +161,23 @@ class Clusters:
         limit = context.slots - look
         if self.settings.max_blocks:
             limit = min(limit, self.settings.max_blocks)
-        requests = []
-        if len(objects) and limit:
-            groups = self._groups(objects.xyxy, context, limit)
-            requests = [
-                BlockRequest(group.block, smallest_variant(context.variants, group.input_size))
-                for group in sorted(groups, key=lambda group: group.block)
-            ]
+        requests = self.around(objects, context, limit)
         if look:
             requests.append(whole_look(context, self.settings))
         return requests
+
+    def around(
+        self, objects: Detections, context: PartitionContext, limit: int
+    ) -> list[BlockRequest]:
+        """At most ``limit`` blocks that show these objects; none where there are no objects."""
+        objects = _inside(objects, context.frame_size)
+        if not len(objects) or limit < 1:
+            return []
+        groups = self._groups(objects.xyxy, context, limit)
+        return [
+            BlockRequest(group.block, smallest_variant(context.variants, group.input_size))
+            for group in sorted(groups, key=lambda group: group.block)
+        ]
 
     def _groups(self, boxes: FloatArray, context: PartitionContext, limit: int) -> list[_Group]:
         inputs = sorted({v.input_size for v in context.variants}) or [self.settings.whole_size]

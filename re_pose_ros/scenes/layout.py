@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from re_pose_ros.scenes.camera import Camera
 from re_pose_ros.scenes.props import REACH_M
@@ -73,6 +74,8 @@ class Layout:
     props: list[Prop] = field(default_factory=list)
     resting: list[Actor] = field(default_factory=list)
     streams: list[Stream] = field(default_factory=list)
+    _reaches: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), repr=False)
+    _places: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)), repr=False)
 
     def rng(self, *key: int) -> Rng:
         """A generator of its own for everything that is drawn by chance."""
@@ -90,8 +93,17 @@ class Layout:
 
     def free(self, x: float, z: float, margin: float = 0.0) -> bool:
         """True where nothing stands within reach."""
+        return self._all_free([(x, z)], margin)
+
+    def _all_free(self, places: Sequence[Point], margin: float) -> bool:
+        if len(self._reaches) != len(self.props):
+            self._reaches = np.array([REACH_M.get(p.name, 0.7) for p in self.props])
+            self._places = np.array([(p.x, p.z) for p in self.props]).reshape(-1, 2)
+        off = np.abs(np.array(places)[:, None] - self._places).max(axis=2)
         return all(
-            math.hypot(x - p.x, z - p.z) > REACH_M.get(p.name, 0.7) + margin for p in self.props
+            math.hypot(places[i][0] - self.props[k].x, places[i][1] - self.props[k].z)
+            > self._reaches[k] + margin
+            for i, k in np.argwhere(off <= self._reaches + margin).tolist()
         )
 
     def edge(self, rng: Rng, near: float, far: float) -> Point:
@@ -115,7 +127,7 @@ class Layout:
         for _ in range(8):
             path = smooth_path(corners(rng))
             steps = np.linspace(0, path.length, 40)
-            if all(self.free(*path.at(float(s))[:2]) for s in steps):
+            if self._all_free([path.at(float(s))[:2] for s in steps], 0.0):
                 break
         return path
 

@@ -39,9 +39,13 @@ class Light:
         self._lit = np.empty((size[1], size[0], 3), np.uint8)
         spread = 8.0 * noise
         shape = (4 * _ROWS, size[0] + _PAD, 3)
-        self._level = math.ceil(3 * spread)
-        field = rng.standard_normal(shape, dtype=np.float32) * spread + self._level
-        self._noise = np.clip(field + 0.5, 0, 255).astype(np.uint8) if noise else None
+        level = np.uint8(math.ceil(3 * spread))
+        field = rng.standard_normal(shape, dtype=np.float32) * spread + level
+        grain = np.clip(field + 0.5, 0, 255).astype(np.uint8)
+        # Brighter and darker apart: adding and subtracting bytes is what processors do best.
+        self._grain = (
+            (np.maximum(grain, level) - level, level - np.minimum(grain, level)) if noise else None
+        )
 
     def field(self, time_s: float) -> NDArray[np.uint8]:
         """The light (54, 96, 3) over the picture; 128 leaves a pixel as it is."""
@@ -72,7 +76,8 @@ class Light:
         for k, (first, last) in enumerate(itertools.pairwise(edges)):
             band = image[first:last]
             cv2.multiply(band, self._lit[first:last], dst=band, scale=1 / _ONE)
-            if self._noise is not None:
+            if self._grain is not None:
                 y, x = spots[k]
-                noise = self._noise[y : y + last - first, x : x + width]
-                cv2.addWeighted(band, 1.0, noise, 1.0, -self._level, dst=band)
+                part = (slice(y, y + last - first), slice(x, x + width))
+                cv2.add(band, self._grain[0][part], dst=band)
+                cv2.subtract(band, self._grain[1][part], dst=band)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from re_pose_ros.errors import InputError
+from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.scenes.background import Occluder, foot, paint_background, view_at
 from re_pose_ros.scenes.compositing import Rect, cast, paste, placed
 from re_pose_ros.scenes.kinds import KINDS
@@ -17,7 +18,7 @@ from re_pose_ros.scenes.light import Light
 from re_pose_ros.scenes.looks import Looks
 from re_pose_ros.scenes.shapes import Sprite
 from re_pose_ros.scenes.spec import SceneSpec
-from re_pose_ros.scenes.truth import SceneTruth, hidden_by, rects_overlap, visibilities
+from re_pose_ros.scenes.truth import hidden_by, rects_overlap, scene_truth, visibilities
 from re_pose_ros.scenes.world import Pose, World
 
 _PAN_SPAN = 1.5
@@ -52,6 +53,10 @@ class Scene:
         """The scene's time of a frame in seconds."""
         return index / self.spec.fps
 
+    def stamp_ns(self, index: int) -> int:
+        """The same in nanoseconds."""
+        return round(self.time_s(index) * 1e9)
+
     def shift(self, index: int) -> int:
         """The frame's left edge in the panning camera's whole span, in pixels."""
         room = self._layout.camera.span - self.spec.size[0]
@@ -61,7 +66,7 @@ class Scene:
         turn = 2 * fastest / room * self.time_s(index)
         return round(room * (0.5 + 0.5 * math.sin(turn)))
 
-    def render(self, index: int) -> tuple[NDArray[np.uint8], SceneTruth]:
+    def render(self, index: int) -> tuple[NDArray[np.uint8], GroundTruth]:
         """Frame ``index`` (height, width, 3) in BGR, freshly allocated, and what is in it.
 
         Raises:
@@ -79,7 +84,7 @@ class Scene:
 
     def _draw(
         self, image: NDArray[np.uint8], still: NDArray[np.uint8], poses: list[Pose], left: int
-    ) -> SceneTruth:
+    ) -> GroundTruth:
         occluders = [
             replace(o, rect=(o.rect[0] - left, o.rect[1], o.rect[2] - left, o.rect[3]))
             for o in self._background.occluders
@@ -106,8 +111,8 @@ class Scene:
                 _restore(image, still, rect, occluders[k])
         corners = [(at[0] + s.offset[0], at[1] + s.offset[1]) for _, s, at, _ in seen]
         shares = visibilities([s for _, s, *_ in seen], corners, rects, behind, occluders)
-        return SceneTruth(
-            boxes.astype(np.float32),
+        return scene_truth(
+            boxes,
             np.array([p.actor.class_id for p, *_ in seen], np.int32),
             np.array([p.track_id for p, *_ in seen], np.int64),
             shares,

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.scenes.background import Occluder
 from re_pose_ros.scenes.compositing import Rect
 from re_pose_ros.scenes.shapes import Sprite
 
+LEAST_VISIBLE = 0.25
+"""Objects of which a smaller share is seen need not be found."""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SceneTruth:
-    """The N objects of a frame that are at least partly within it, far ones first.
 
-    Attributes:
-        xyxy: (N, 4) float32, tight boxes in pixels around what would be seen of the object if
-            nothing stood before it, clipped to the frame.
-        class_id: (N,) int32, index into ``CLASSES``.
-        track_id: (N,) int64, the same for one object in all frames.
-        visibility: (N,) float32 in [0, 1], the share of the object's pixels that is in the frame
-            and not hidden by other objects or by props.
+def scene_truth(
+    boxes: NDArray[np.integer],
+    class_id: NDArray[np.int32],
+    track_id: NDArray[np.int64],
+    visibility: NDArray[np.float32],
+) -> GroundTruth:
+    """The objects of a frame that are at least partly seen, in the given order.
+
+    Args:
+        boxes: (N, 4) tight boxes in pixels around what would be seen of each object if nothing
+            stood before it, clipped to the frame.
+        class_id: (N,) index into ``CLASSES``.
+        track_id: (N,) the same for one object in all frames.
+        visibility: (N,) the share of the object's pixels that is in the frame and not hidden by
+            other objects or by props.
     """
-
-    xyxy: NDArray[np.float32]
-    class_id: NDArray[np.int32]
-    track_id: NDArray[np.int64]
-    visibility: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.xyxy)
+    truth = GroundTruth.of(
+        boxes, class_id, ignore=visibility < LEAST_VISIBLE, track_id=track_id, visibility=visibility
+    )
+    return truth.take(visibility > 0)
 
 
 def rects_overlap(a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 from re_pose_ros.bags.reading import (
     COMPRESSED_IMAGE,
@@ -16,7 +14,7 @@ from re_pose_ros.bags.reading import (
 )
 from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
-from re_pose_ros.sources.source import Feed
+from re_pose_ros.sources.source import Feed, rate_of
 
 _FALLBACK_RATE_HZ = 10.0
 _RATE_SAMPLES = 20
@@ -41,9 +39,7 @@ def open_recording(path: Path, topic: str) -> Feed:
     frames.close()  # type: ignore[attr-defined]
     if first is None:
         raise InputError(f"{path} has no readable image on {chosen}")
-    stamps = header_stamps(path, chosen, _RATE_SAMPLES)
-    steps_ns = [b - a for a, b in itertools.pairwise(stamps) if b > a]
-    rate = 1e9 / median(steps_ns) if steps_ns else _FALLBACK_RATE_HZ
+    rate = rate_of(header_stamps(path, chosen, _RATE_SAMPLES), _FALLBACK_RATE_HZ)
     return Feed(f"{path}:{chosen}", first.size, rate, length, True, play)
 
 

@@ -10,9 +10,15 @@ from pathlib import Path
 from re_pose_ros.bags.reading import is_bag
 from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
-from re_pose_ros.sources.files import IMAGE_SUFFIXES, open_folder, open_image, open_video
+from re_pose_ros.sources.files import (
+    IMAGE_SUFFIXES,
+    IMAGES_RATE_HZ,
+    open_folder,
+    open_image,
+    open_video,
+)
 from re_pose_ros.sources.recording import open_recording
-from re_pose_ros.sources.source import Feed, Source
+from re_pose_ros.sources.source import Feed, Source, rate_of
 from re_pose_ros.sources.v4l2 import is_camera, open_camera
 
 
@@ -26,21 +32,37 @@ class Kind:
 
 
 def _open_scene(spec: str, _topic: str) -> Feed:
-    from re_pose_ros.scenes import Scene, parse_spec
+    from re_pose_ros.scenes import CLASSES, Scene, parse_spec
 
     options = parse_spec(spec)
     scene = Scene(options)
 
     def play(start: int) -> Iterator[Frame]:
         for index in range(start, options.frames):
-            yield Frame(scene.render(index)[0], index, round(scene.time_s(index) * 1e9))
+            image, truth = scene.render(index)
+            yield Frame(image, index, scene.stamp_ns(index), truth=truth)
 
-    return Feed(spec, options.size, options.fps, options.frames, True, play)
+    return Feed(spec, options.size, options.fps, options.frames, True, play, labels=CLASSES)
+
+
+def _open_dataset(spec: str, _topic: str) -> Feed:
+    from re_pose_ros.datasets import open_dataset
+
+    dataset = open_dataset(spec.removeprefix("dataset:"))
+
+    def play(start: int) -> Iterator[Frame]:
+        for frame, _ in dataset.select(slice(start, None)):
+            yield frame
+
+    first = [frame for frame, _ in dataset.select(slice(_RATE_SAMPLES))]
+    rate = rate_of([frame.stamp_ns or 0 for frame in first], IMAGES_RATE_HZ)
+    return Feed(spec, first[0].size, rate, len(dataset), True, play, labels=dataset.labels)
 
 
 # The first that accepts a spec opens it.
 KINDS = (
     Kind("scene", lambda spec: spec.startswith("scene:"), _open_scene),
+    Kind("dataset", lambda spec: spec.startswith("dataset:"), _open_dataset),
     Kind("camera", is_camera, lambda spec, _: open_camera(spec)),
     Kind(
         "rosbag2", lambda spec: is_bag(Path(spec)), lambda s, topic: open_recording(Path(s), topic)
@@ -53,7 +75,8 @@ KINDS = (
     ),
     Kind("video", lambda spec: True, lambda spec, _: open_video(Path(spec))),
 )
-_NOT_FILES = ("scene", "camera")
+_NOT_FILES = ("scene", "dataset", "camera")
+_RATE_SAMPLES = 3
 
 
 def open_source(
@@ -70,7 +93,9 @@ def open_source(
     Args:
         spec: a V4L2 index or device (``0``, ``/dev/video0?width=1920&height=1080&fps=30&
             fourcc=MJPG``), a video file, a folder of images, an image, a rosbag2 (its folder, or
-            a bare ``.mcap`` or ``.db3`` file).
+            a bare ``.mcap`` or ``.db3`` file), a generated scene (``scene:plaza?seed=1``), or
+            ``dataset:`` and what ``datasets.open_dataset`` takes. The frames of the last two
+            have their truth.
         rate: frames per second that ``Source.rate`` tells; 0 is the source's own: a video's, a
             bag's by its stamps, what a camera says, 10 for images.
         loop: begin again at ``start`` after the end.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 
 from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
@@ -15,6 +17,12 @@ _logger = logging.getLogger(__name__)
 
 def _nothing() -> None:
     pass
+
+
+def rate_of(stamps: Sequence[int], fallback: float) -> float:
+    """Frames per second by stamps in nanoseconds; ``fallback`` where they do not rise."""
+    steps_ns = [b - a for a, b in pairwise(stamps) if b > a]
+    return 1e9 / median(steps_ns) if steps_ns else fallback
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Feed:
         replayable: False for a live camera.
         play: one pass from frame ``start`` on; frame indices do not matter.
         close: frees what ``play`` does not free at its end.
+        labels: class names of the frames' truth by class id; empty where they have none.
     """
 
     name: str
@@ -38,6 +47,7 @@ class Feed:
     replayable: bool
     play: Callable[[int], Iterator[Frame]]
     close: Callable[[], None] = _nothing
+    labels: tuple[str, ...] = ()
 
 
 class Source:
@@ -53,6 +63,7 @@ class Source:
         rate: frames per second to pace at, as asked for or the source's own.
         total: frames to expect, None where unknown or endless.
         replayable: False for a live camera.
+        labels: class names by class id where all frames have their truth; else empty.
     """
 
     def __init__(
@@ -72,6 +83,7 @@ class Source:
         self.size = feed.size
         self.rate = rate or feed.rate
         self.replayable = feed.replayable
+        self.labels = feed.labels
         passed = None if loop or feed.length is None else feed.length - start
         self.total = min(passed, count or passed) if passed is not None else (count or None)
         if not feed.replayable and loop:

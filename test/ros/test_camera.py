@@ -12,9 +12,14 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import UInt64
+from vision_msgs.msg import Detection2DArray, LabelInfo
 
+from re_pose_ros.bags import BagWriter
+from re_pose_ros.datasets import open_dataset, read_truth
+from re_pose_ros.datasets.annotation import class_numbers, truth_of
 from re_pose_ros.image_codec import decode_compressed
 from re_pose_ros.nodes.messages import to_stamp
+from re_pose_ros.nodes.recorder import Recorder
 
 from . import inputs
 from .harness import Bench
@@ -87,6 +92,74 @@ def test_every_frame_on_every_topic(bench: Bench, tmp_path: Path, name: str) -> 
     assert {(m.width, m.height, m.encoding, m.step) for m in heard.raw} == {(64, 48, "bgr8", 192)}
     assert {(m.width, m.height) for m in heard.info} == {inputs.SIZE}
     assert all("jpeg" in message.format for message in heard.compressed)
+
+
+def test_a_scene_tells_its_truth(bench: Bench, tmp_path: Path) -> None:
+    spec = "scene:yard?seed=2&size=160x90&frames=3"
+    truths = bench.probe.subscribe_latched("ground_truth", Detection2DArray)
+    labels = bench.probe.subscribe_latched("ground_truth/label_info", LabelInfo, depth=1)
+    heard = Heard(bench.probe)
+    camera = bench.node("camera", source=spec, mode="lockstep")
+    play_through(bench, heard)
+    assert camera.wait() == 0
+    bench.wait_for(lambda: len(truths) == 3 and len(labels) == 1, "the truth of every frame")
+    assert truths.stamps == heard.raw.stamps
+    assert {message.header.frame_id for message in truths} == {"camera"}
+    names = [entry.class_name for entry in labels[0].class_map]
+    scene = open_dataset(spec)
+    assert tuple(names) == scene.labels
+    ignored = 0
+    for message, (_, expected) in zip(truths, scene, strict=True):
+        truth = truth_of(message, class_numbers(names), "ground_truth")
+        assert np.array_equal(truth.xyxy, expected.xyxy)
+        assert np.array_equal(truth.class_id, expected.class_id)
+        assert np.array_equal(truth.ignore, expected.ignore)
+        assert np.array_equal(truth.track_id, expected.track_id)
+        assert np.array_equal(truth.visibility, expected.visibility)
+        ignored += int(truth.ignore.sum())
+        plain = next(d for d in message.detections if len(d.results) == 1)
+        assert plain.results[0].hypothesis.class_id in map(str, range(len(names)))
+    assert ignored
+
+
+def test_the_recorder_keeps_the_truth(bench: Bench, tmp_path: Path) -> None:
+    spec = "scene:yard?seed=2&size=160x90&frames=2&fps=5"
+    heard = Heard(bench.probe)
+    with (
+        BagWriter(tmp_path / "graph.mcap") as bag,
+        Recorder(bench.namespace, bag, live=False) as recorder,
+    ):
+        camera = bench.node("camera", source=spec, mode="lockstep", stamp="source")
+        play_through(bench, heard)
+        recording = recorder.recording
+
+        def kept() -> bool:
+            with recorder.changed:
+                return sum(f.truth is not None for f in recording.frames.values()) == 2
+
+        bench.wait_for(kept, "the truth of both frames")
+        assert camera.wait() == 0
+    recorded = read_truth(tmp_path / "graph.mcap")
+    scene = open_dataset(spec)
+    assert recording.truth_labels == recorded.labels == scene.labels
+    assert sorted(recorded.by_stamp) == heard.raw.stamps
+    for stamp, (_, expected) in zip(heard.raw.stamps, scene, strict=True):
+        kept_truth = recording.frames[stamp].truth
+        assert kept_truth is not None
+        for truth in (recorded.by_stamp[stamp], kept_truth):
+            assert np.array_equal(truth.xyxy, expected.xyxy)
+            assert np.array_equal(truth.ignore, expected.ignore)
+
+
+def test_who_does_not_know_the_truth_offers_none(bench: Bench, tmp_path: Path) -> None:
+    heard = Heard(bench.probe)
+    source = inputs.write_folder(tmp_path / "images", frames=1)
+    bench.node("camera", source=str(source), mode="lockstep")
+    bench.wait_for(lambda: len(heard.raw) == 1, "the first frame")
+    topics = {name for name, _ in bench.probe.node.get_topic_names_and_types()}
+    assert f"/{bench.namespace}/image_raw" in topics
+    assert not [name for name in topics if "ground_truth" in name]
+    bench.probe.fused(heard.raw.stamps[0])
 
 
 def test_start_count_loop_rate_and_frame_id(bench: Bench, tmp_path: Path) -> None:

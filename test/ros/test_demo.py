@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,20 +17,28 @@ from rosbags.highlevel import AnyReader
 from vision_msgs.msg import Detection2DArray
 
 from re_pose_ros.bags import BagWriter, typestore
-from re_pose_ros.demo.records import Recording
+from re_pose_ros.demo.judge import FIGURES
 from re_pose_ros.demo.run import NAMESPACE
 from re_pose_ros.demo.summary import summarise
+from re_pose_ros.detections import Detections
+from re_pose_ros.evaluation import evaluate_coco
+from re_pose_ros.graph.records import Recording
 from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.nodes import qos
+from re_pose_ros.scenes import CLASSES, Scene, parse_spec
 
 from .harness import Bench, Child
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
+RUN_S = 200.0
 
 FRAMES = 6
 FIRST_STAMP, PERIOD = 1_700_000_000_000_000_000, 100_000_000
 VIDEO = "video/plaza_720p.avi"
 WEIGHTS = "weights/yolo11n_coco.pt"
+SCENE = "scene:plaza?seed=501&size=1280x720&frames=4"
+MODEL = "scene-n"
+"""Comes with the package."""
 # On a busy machine a network with several threads is slower by far than with one.
 QUICK = ("detector.input_sizes:=320", "detector.profile_repeats:=1", "detector.threads:=1")
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -94,7 +104,7 @@ def test_a_bag_goes_in_and_a_bag_a_video_and_figures_come_out(
         "uniform",
         settings=[*QUICK, "partitioner.tile_size:=640", "camera.stamp:=source"],
     )
-    assert child.wait(100.0) == 0, child.output
+    assert child.wait(RUN_S) == 0, child.output
 
     summary = json.loads((out / "summary.json").read_text())
     assert set(summary) >= KEYS
@@ -109,8 +119,8 @@ def test_a_bag_goes_in_and_a_bag_a_video_and_figures_come_out(
     assert summary["detections"] >= 10 * FRAMES
 
     messages = read_bag(out / "detections.mcap")
-    topics = {f"/{NAMESPACE}/{name}" for name in ("detections", "plan", "label_info", "telemetry")}
-    assert set(messages) == topics
+    names = ("detections", "plan", "label_info", "telemetry", "edge_0/profile", "edge_1/profile")
+    assert set(messages) == {f"/{NAMESPACE}/{name}" for name in names}
     detections, plans = messages[f"/{NAMESPACE}/detections"], messages[f"/{NAMESPACE}/plan"]
     assert stamps(detections) == [FIRST_STAMP + k * PERIOD for k in range(FRAMES)]
     assert sorted(stamps(plans)) == stamps(detections)
@@ -123,6 +133,46 @@ def test_a_bag_goes_in_and_a_bag_a_video_and_figures_come_out(
     assert frames_of(out / "annotated.mp4") == FRAMES
     table = child.output
     assert f"{FRAMES} in, {FRAMES} fused, 0 partial" in table and "Traceback" not in table
+
+
+def detections_of(message: Any) -> Detections:
+    rows = []
+    for found in message.detections:
+        centre, box = found.bbox.center.position, found.bbox
+        wide, high = box.size_x / 2, box.size_y / 2
+        corners = (centre.x - wide, centre.y - high, centre.x + wide, centre.y + high)
+        hypothesis = found.results[0].hypothesis
+        rows.append((corners, hypothesis.score, int(hypothesis.class_id)))
+    return Detections.of(*zip(*rows, strict=True)) if rows else Detections.empty()
+
+
+def test_a_scene_knows_its_truth_so_the_accuracy_is_told(bench: Bench, tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics")
+    options = ["--source", SCENE, "--model", MODEL, "--workers", 1, "--out", tmp_path]
+    child = demo(bench, *options, settings=QUICK)
+    assert child.wait(RUN_S) == 0, child.output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    messages = read_bag(tmp_path / "detections.mcap")[f"/{NAMESPACE}/detections"]
+    scene = Scene(parse_spec(SCENE))
+    truths = [scene.render(k)[1] for k in range(4)]
+    expected = evaluate_coco([detections_of(m) for m in messages], truths, CLASSES)
+    assert expected.map50 is not None and expected.map50 > 0
+    for name in FIGURES:
+        value = getattr(expected, name)
+        assert summary[name] == (None if value is None else pytest.approx(value, abs=0.002))
+    assert f"mAP50 {summary['map50']:.3f}" in child.output
+    assert frames_of(tmp_path / "annotated.mp4") == 4
+
+
+def test_live_the_source_waits_for_the_workers(bench: Bench, tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics")
+    scene = "scene:yard?seed=501&size=640x360&frames=5&fps=1"
+    options = ["--source", scene, "--model", MODEL, "--workers", 1, "--out", tmp_path]
+    child = demo(bench, *options, "--mode", "live", "--robot", settings=QUICK)
+    assert child.wait(RUN_S) == 0, child.output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    # One a second is slow enough for any machine once the network is loaded.
+    assert summary["frames_in"] == 5 and summary["frames_fused"] >= 4, child.output
 
 
 def children_of(pid: int) -> list[int]:
@@ -153,11 +203,11 @@ def test_an_interrupted_run_leaves_its_results_and_no_process(
     options = ["--source", shared_data / VIDEO, "--model", shared_data / WEIGHTS]
     options += ["--workers", "1", "--partitioner", "whole", "--out", tmp_path]
     child = demo(bench, *options, settings=[*QUICK, "camera.loop:=true"])
-    bench.wait_for(lambda: len(results) >= 5, "the first results", 90.0)
+    bench.wait_for(lambda: len(results) >= 5, "the first results", 120.0)
     children = children_of(child.pid)
     assert len(children) == 4
     child.interrupt()
-    assert child.wait() == 1, child.output
+    assert child.wait(RUN_S) == 1, child.output
     assert not [pid for pid in children if runs(pid)]
     assert "Traceback" not in child.output
 
@@ -169,12 +219,39 @@ def test_an_interrupted_run_leaves_its_results_and_no_process(
     assert sum(len(message.detections) for message in detections) == summary["detections"]
 
 
-def test_what_cannot_be_used_is_told_in_one_line(
-    bench: Bench, shared_data: Path, tmp_path: Path
+def detectors_of(child: Child) -> list[int]:
+    def command(pid: int) -> str:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+
+    return [pid for pid in children_of(child.pid) if "nodes.detector" in command(pid)]
+
+
+def test_a_detector_that_is_killed_ends_the_run_and_its_results_are_kept(
+    bench: Bench, tmp_path: Path
 ) -> None:
+    pytest.importorskip("ultralytics")
+    results = bench.probe.subscribe(f"/{NAMESPACE}/detections", Detection2DArray, qos.latched(100))
+    options = ["--source", SCENE, "--model", MODEL, "--workers", 2, "--out", tmp_path]
+    child = demo(bench, *options, settings=[*QUICK, "camera.loop:=true"])
+    bench.wait_for(lambda: len(results) >= 3, "the first results", 120.0)
+    first, _ = detectors_of(child)
+    os.kill(first, signal.SIGKILL)
+    assert child.wait(RUN_S) == 2, child.output
+    assert "Traceback" not in child.output
+    told = [line for line in child.lines if line.startswith("re_pose_ros: ")]
+    assert len(told) == 1 and "edge_" in told[0] and "ended with code -9" in told[0]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    messages = read_bag(tmp_path / "detections.mcap")
+    assert summary["frames_fused"] == len(messages[f"/{NAMESPACE}/detections"]) >= 3
+    assert frames_of(tmp_path / "annotated.mp4") >= 3 and summary["map50"] is not None
+
+
+def test_what_cannot_be_used_is_told_in_one_line(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     wrong: list[tuple[str, list[object]]] = [
         ("source absent.mp4 does not exist", ["--source", "absent.mp4"]),
+        ("scene 'forest' is not known; known: plaza", ["--source", "scene:forest"]),
+        ("dataset absent does not exist", ["--source", "dataset:absent"]),
         ("model absent/best.pt does not exist", ["--model", "absent/best.pt"]),
         ("partitioner='best': allowed is one of clusters, ", ["--partitioner", "best"]),
         ("fusion has no parameter speed", ["--set", "fusion.speed:=1"]),
@@ -183,8 +260,7 @@ def test_what_cannot_be_used_is_told_in_one_line(
         ("--workers has to be at least 1", ["--workers", 0]),
         ("file/out cannot be used", ["--out", tmp_path / "file" / "out"]),
     ]
-    usual = ["--source", shared_data / VIDEO, "--model", shared_data / WEIGHTS]
-    usual += ["--out", tmp_path / "out"]
+    usual = ["--source", SCENE, "--model", MODEL, "--out", tmp_path / "out"]
     children = [(line, demo(bench, *usual, *options)) for line, options in wrong]
     for line, child in children:
         assert child.wait() == 2, child.output

@@ -17,7 +17,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
-from re_pose_ros.detection.profile import from_json
+from re_pose_ros.detection.profile import Profile, VariantProfile, from_json, write_profile
+from re_pose_ros.detection.size_accuracy import SizeAccuracy
 from re_pose_ros.detections import Detections
 from re_pose_ros.geometry import Block, iou, whole
 from re_pose_ros.image_codec import encode_jpeg
@@ -30,6 +31,7 @@ from re_pose_ros.nodes.messages import (
     read_detections,
 )
 from re_pose_ros.plan import BlockRequest, Plan, PlannedBlock, Slot, Variant
+from re_pose_ros.scenes import CLASSES
 from re_pose_ros.sources.calibration import default_calibration
 
 from .harness import Bench, Child
@@ -304,6 +306,36 @@ def test_the_death_of_a_detector_is_told_by_dds(rig: Rig) -> None:
     rig.children["edge_1"].kill()
     rig.bench.wait_for(lambda: alive[-1] == 0, "edge_1 to be gone", 10 * LEASE_S)
     assert len(rig.detect(rig.slots[0], SMALL)) > 0
+
+
+def test_known_accuracy_is_published_and_a_file_that_does_not_fit_is_told(
+    bench: Bench, tmp_path: Path
+) -> None:
+    pytest.importorskip("ultralytics")
+    known = SizeAccuracy((4, 32, 256), (0.2, 0.9), (0.1, 0.8), (50, 20))
+    entries = (VariantProfile(Variant("scene-n", 320), 99.0, accuracy=known),)
+    write_profile(tmp_path / "good.json", Profile("elsewhere", "cpu", CLASSES, entries, ("x",)))
+    write_profile(tmp_path / "other.json", Profile("elsewhere", "cpu", ("tree",), entries))
+    files = {"good": "", "other": "is for the classes tree", "absent": "does not exist"}
+    for name in files:
+        bench.node(
+            "detector",
+            name,
+            models=["scene-n"],
+            input_sizes=[160],
+            profile_repeats=1,
+            threads=1,
+            profile=str(tmp_path / f"{name}.json"),
+        )
+    heard = {n: bench.probe.subscribe_latched(f"{n}/profile", String) for n in files}
+    for name, problem in files.items():
+        bench.wait_for(lambda name=name: len(heard[name]), f"the profile of {name}")
+        profile = from_json(heard[name][0].data)
+        (entry,) = profile.variants
+        assert profile.worker == name and 0 < entry.time_ms != 99.0
+        assert entry.accuracy == (None if problem else known)
+        assert profile.data == (() if problem else ("x",))
+        bench.wait_for_health(name, problem or "serving", level=1 if problem else 0)
 
 
 def test_what_cannot_be_used_ends_the_node_with_one_line(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from re_pose_ros.detection.profile import Profile
 from re_pose_ros.detections import Detections
+from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.plan import Plan
 
 
@@ -17,6 +19,8 @@ class FrameRecord:
         stamp_ns: the camera's time for it.
         index: position in the source; -1 while unknown.
         plan, detections: None while they have not come.
+        truth: what is in the frame, in classes of ``Recording.truth_labels``; None where the
+            camera does not tell, or it has not come.
         telemetry: key-value pairs by node.
     """
 
@@ -24,6 +28,7 @@ class FrameRecord:
     index: int = -1
     plan: Plan | None = None
     detections: Detections | None = None
+    truth: GroundTruth | None = None
     telemetry: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
     def value(self, node: str, key: str) -> float | None:
@@ -34,10 +39,14 @@ class FrameRecord:
 
 @dataclass(slots=True)
 class Recording:
-    """All frames by stamp, the class names, and what the camera says it published."""
+    """All frames by stamp, the class names of detections and of truth, the workers' profiles by
+    name, and what the camera says it published.
+    """
 
     frames: dict[int, FrameRecord] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    truth_labels: tuple[str, ...] = ()
+    profiles: dict[str, Profile] = field(default_factory=dict)
     frames_published: int | None = None
 
     def frame(self, stamp_ns: int) -> FrameRecord:
@@ -49,11 +58,14 @@ class Recording:
         return sorted(done, key=lambda record: record.stamp_ns)
 
     def complete(self) -> bool:
-        """Whether of every frame with a result the plan and the telemetry are there as well.
+        """Whether of every frame with a result all else that is told of it is there as well.
 
         Topics are matched one by one, so that a result may come seconds before its plan.
         """
         said = {"camera", "partitioner", "fusion"}
         return all(
-            record.plan is not None and said <= record.telemetry.keys() for record in self.fused()
+            record.plan is not None
+            and said <= record.telemetry.keys()
+            and not (self.truth_labels and record.truth is None)
+            for record in self.fused()
         )

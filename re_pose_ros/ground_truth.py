@@ -22,7 +22,7 @@ class GroundTruth:
         class_id: (N,) int32, index into the labels of the dataset.
         ignore: (N,) bool; such an object need not be found, and detections of its class on it
             cost nothing (COCO's ``iscrowd``).
-        track_id: (N,) int32, the same for one object in all frames of a sequence; -1 unknown.
+        track_id: (N,) int64, the same for one object in all frames of a sequence; -1 unknown.
         visibility: (N,) float32 in [0, 1], the share that is not hidden; 1 where unknown.
         ignored_regions: (M, 4) float32, corners; detections of any class that are inside one
             cost nothing: with half of their area where an IoU of 0.5 makes a hit, else as
@@ -34,7 +34,7 @@ class GroundTruth:
     xyxy: NDArray[np.float32]
     class_id: NDArray[np.int32]
     ignore: NDArray[np.bool_]
-    track_id: NDArray[np.int32]
+    track_id: NDArray[np.int64]
     visibility: NDArray[np.float32]
     ignored_regions: NDArray[np.float32]
     annotated: tuple[int, ...] | None = None
@@ -62,7 +62,7 @@ class GroundTruth:
             boxes,
             np.broadcast_to(np.asarray(class_id, np.int32), (count,)).copy(),
             np.broadcast_to(np.asarray(ignore, np.bool_), (count,)).copy(),
-            np.broadcast_to(np.asarray(track_id, np.int32), (count,)).copy(),
+            np.broadcast_to(np.asarray(track_id, np.int64), (count,)).copy(),
             np.broadcast_to(np.asarray(visibility, np.float32), (count,)).copy(),
             np.asarray(ignored_regions, np.float32).reshape(-1, 4),
             None if annotated is None else tuple(sorted({int(k) for k in annotated})),

@@ -1,0 +1,170 @@
+"""``bench partition``: all methods on all frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from re_pose_ros.bench.makespan import Network
+from re_pose_ros.bench.measure import Conditions, Timing, look, look_and_measure
+from re_pose_ros.bench.methods import Method, MethodSettings, make_methods
+from re_pose_ros.bench.options import BenchOptions
+from re_pose_ros.bench.pool import Pool, Task
+from re_pose_ros.bench.result import Sample, Setup, result
+from re_pose_ros.datasets import AnnotatedFrames
+from re_pose_ros.detections import Detections
+from re_pose_ros.errors import InputError
+from re_pose_ros.evaluation.class_maps import class_map_of
+from re_pose_ros.frame import Frame
+from re_pose_ros.geometry import Block
+from re_pose_ros.ground_truth import GroundTruth
+from re_pose_ros.image_codec import encode_jpeg
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A frame in its turn; ``number`` is the dataset that it is from."""
+
+    number: int
+    frame: Frame
+    truth: GroundTruth
+    begins: bool
+    counts: bool
+
+
+def compare(
+    data: Sequence[tuple[str, AnnotatedFrames]],
+    options: BenchOptions,
+    keep: Callable[[dict[str, Any]], None] = lambda partial: None,
+) -> dict[str, Any]:
+    """Run all methods on all frames; the result as in the JSON file.
+
+    Args:
+        data: as the user named it, and opened; all with the same labels.
+        options: see there.
+        keep: given what was measured so far where a run ends early, before the error is raised.
+
+    Raises:
+        InputError: something cannot be used, a frame cannot be read, or a worker ended.
+    """
+    started = time.perf_counter()
+    labels = _labels(data, options)
+    network = Network(options.bandwidth_mbit_s, options.links)
+    speeds = options.speed_by_worker()
+    conditions = Conditions(
+        speeds,
+        network,
+        options.fusion,
+        options.jpeg_quality,
+        options.observed_confidence,
+        options.detector.clock,
+    )
+    make_methods(options.methods, MethodSettings("unknown", speeds))  # before anything is loaded
+    with Pool(options.detector, options.workers) as pool:
+        methods, missing = make_methods(options.methods, _method_settings(options, pool, speeds))
+        class_map = class_map_of(options.class_map, pool.offer.labels, labels)
+        setup = Setup(
+            options=options,
+            specs=tuple(spec for spec, _ in data),
+            offer=pool.offer,
+            cores=len(pool.cores),
+            class_map=class_map,
+            unavailable=missing,
+        )
+        samples: list[Sample] = []
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # the robot has as much as a worker, and both clocks agree
+        try:
+            _prepare(methods, pool)
+            for sample in _samples(data, methods, pool, conditions, setup, labels):
+                samples.append(sample)
+        except (InputError, KeyboardInterrupt) as error:
+            text = str(error) or "interrupted"
+            keep(result(setup, samples, time.perf_counter() - started, text))
+            raise
+        finally:
+            cv2.setNumThreads(threads)
+    return result(setup, samples, time.perf_counter() - started)
+
+
+def _labels(data: Sequence[tuple[str, AnnotatedFrames]], options: BenchOptions) -> tuple[str, ...]:
+    if not data:
+        raise InputError("nothing to compare on; give --data")
+    for spec, frames in data:
+        if frames.labels != data[0][1].labels:
+            raise InputError(f"{spec} and {data[0][0]} have different classes; run them apart")
+        if options.repeat > 1 and not frames.independent:
+            raise InputError(f"repeat is for independent photos; the frames of {spec} are not")
+    return data[0][1].labels
+
+
+def _method_settings(
+    options: BenchOptions, pool: Pool, speeds: Mapping[str, float]
+) -> MethodSettings:
+    return MethodSettings(
+        pool.offer.model,
+        speeds,
+        options.slots,
+        tuple(sorted(options.input_sizes)),
+        options.partition,
+        options.changed,
+    )
+
+
+def _prepare(methods: Sequence[Method], pool: Pool) -> None:
+    """Have every worker load what the methods' jobs need, so that no frame pays for it."""
+    data = encode_jpeg(np.zeros((64, 64, 3), np.uint8), 90)
+    for job in dict.fromkeys(method.job for method in methods):
+        task = Task(data, Block(0, 0, 64, 64), None, job)
+        pool.run([(number, task) for number in range(len(pool.cores))])
+
+
+def _samples(
+    data: Sequence[tuple[str, AnnotatedFrames]],
+    methods: Sequence[Method],
+    pool: Pool,
+    conditions: Conditions,
+    setup: Setup,
+    labels: tuple[str, ...],
+) -> Iterator[Sample]:
+    """One per counted frame, with every method's detections and times."""
+    options = setup.options
+    total = sum(len(frames) for _, frames in data) * options.repeat * len(methods)
+    with tqdm(total=total, unit="look", dynamic_ncols=True) as bar:
+        for shown in _shown(data, options.warm, options.repeat):
+            known = setup.class_map.map_truth(shown.truth, labels)
+            measured: dict[str, tuple[Detections, Timing]] = {}
+            for method in methods:
+                bar.set_postfix_str(method.name, refresh=False)
+                if shown.begins:
+                    method.begin()
+                if shown.counts:
+                    measured[method.name] = look_and_measure(
+                        method, shown.frame, known, pool, conditions
+                    )
+                elif method.remembers:
+                    look(method, shown.frame, known, pool, conditions)
+                bar.update()
+            if shown.counts:
+                frame = shown.frame
+                yield Sample(shown.number, frame.index, frame.frame_id, known, measured)
+
+
+def _shown(data: Sequence[tuple[str, AnnotatedFrames]], warm: int, repeat: int) -> Iterator[_Shown]:
+    """All frames as often as they are to be shown."""
+    for number, (_, frames) in enumerate(data):
+        last: str | None = None
+        position = 0
+        for frame, truth in frames:
+            begins = last is None or frames.independent or frame.frame_id != last
+            last = frame.frame_id
+            position = 0 if begins else position + 1
+            for k in range(repeat):
+                counts = position >= warm and k == repeat - 1
+                yield _Shown(number, frame, truth, begins and k == 0, counts)

@@ -1,0 +1,279 @@
+"""How long each block would take on each worker, from profiles and from what was observed."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from re_pose_ros.detection.preprocess import canvas_size
+from re_pose_ros.detection.profile import Profile
+from re_pose_ros.errors import InputError
+from re_pose_ros.plan import Variant
+from re_pose_ros.planning.options import Floats
+from re_pose_ros.planning.tracking import Level
+
+PROFILE_ASPECT = 16 / 9
+"""Width over height of the blocks that profiles are measured with."""
+
+STRIDE = 32
+"""Input sides of the networks are multiples of it."""
+
+FIXED_SHARE = 0.2
+"""Share of a variant's time that does not depend on its input's area, where that is unknown, and
+the least share of it that any input takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CostSettings:
+    """What costs start from and how careful they are.
+
+    Attributes:
+        link_ms: fixed part of a transfer there and back, 0 to 10000.
+        bandwidth_mbps: Mbit/s of a link on which nothing was measured, 0.001 to 1e6.
+        bytes_per_pixel: of a compressed block before any was sent, 0.001 to 10.
+        caution: standard deviations by which times are planned longer than expected, 0 to 10.
+        overhead_ms: the robot's own work per frame before it was measured, 0 to 10000.
+        overhead_quantile: of the latest frames' overhead, 0 to 1.
+        overhead_frames: how many frames that are, 1 to 10000.
+
+    Raises InputError for a value outside its range.
+    """
+
+    link_ms: float = 2.0
+    bandwidth_mbps: float = 100.0
+    bytes_per_pixel: float = 0.25
+    caution: float = 1.0
+    overhead_ms: float = 8.0
+    overhead_quantile: float = 0.9
+    overhead_frames: int = 50
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"cost setting {name} = {value} is not in [{low}, {high}]")
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "link_ms": (0.0, 1e4),
+    "bandwidth_mbps": (1e-3, 1e6),
+    "bytes_per_pixel": (1e-3, 10.0),
+    "caution": (0.0, 10.0),
+    "overhead_ms": (0.0, 1e4),
+    "overhead_quantile": (0.0, 1.0),
+    "overhead_frames": (1, 10_000),
+}
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A worker's profile as lines (ms, ms per input pixel, input pixels), and its levels."""
+
+    lines: dict[Variant, tuple[float, float, float]]
+    slowness: Level = field(default_factory=lambda: Level.of(1.0))
+    link: Level | None = None
+
+
+class CostModel:
+    """Times per worker and variant that follow what the workers do.
+
+    A worker's times are those of its profile times its slowness, one factor for all of its
+    variants, so that those it was not asked for lately are corrected too. Input areas other than
+    the profile's are reckoned by the line that fits the times of one network at several sizes
+    best. A transfer takes ``link_ms`` plus its bytes over the link's measured rate.
+    """
+
+    def __init__(
+        self,
+        profiles: Mapping[str, Profile] | None = None,
+        settings: CostSettings | None = None,
+    ) -> None:
+        self.settings = settings or CostSettings()
+        self._workers: dict[str, _Worker] = {}
+        self._density = Level.of(self.settings.bytes_per_pixel, known=False)
+        self._overheads: deque[float] = deque(maxlen=self.settings.overhead_frames)
+        for name, profile in (profiles or {}).items():
+            self.set_profile(name, profile)
+
+    # What is known and observed.
+
+    def set_profile(self, worker: str, profile: Profile) -> None:
+        """Take a worker's (new) profile; what was observed of it so far is kept."""
+        lines = _lines(profile)
+        if worker in self._workers:
+            self._workers[worker].lines = lines
+        else:
+            self._workers[worker] = _Worker(lines)
+
+    def observe_compute(
+        self, worker: str, variant: Variant, ms: float, input_pixels: float | None = None
+    ) -> None:
+        """Take the worker's own time for one block.
+
+        Args:
+            worker: one with a profile.
+            variant: one of its profile; others say nothing and are passed over.
+            ms: measured, positive.
+            input_pixels: area of the network's input; that of the profile by default.
+
+        Raises:
+            InputError: the worker has no profile or the time is not positive.
+        """
+        state = self._worker(worker)
+        if variant in state.lines:
+            _take(state.slowness, ms / _line_ms(state.lines[variant], input_pixels), "time")
+
+    def observe_transfer(self, worker: str, size: int, ms: float) -> None:
+        """Take the time that a block of ``size`` bytes spent outside the worker, there and back.
+
+        Raises:
+            InputError: the worker has no profile or a number is not positive.
+        """
+        state = self._worker(worker)
+        if size <= 0:
+            raise InputError(f"a block of {size} bytes was not transferred")
+        # At least a tenth of it goes to the bytes, however long the link is said to be.
+        rate = max(ms - self.settings.link_ms, 0.1 * ms) / size
+        if state.link is None:
+            state.link = Level.of(self._nominal_rate(), known=False)
+        _take(state.link, rate, "transfer time")
+
+    def observe_bytes(self, size: int, pixels: float) -> None:
+        """Take how large a block of so many pixels became; InputError where one is not positive."""
+        if pixels <= 0:
+            raise InputError(f"a block of {pixels} pixels was not compressed")
+        _take(self._density, size / pixels, "size")
+
+    def observe_overhead(self, ms: float) -> None:
+        """Take the robot's own work for one frame; InputError where it is negative."""
+        if not 0 <= ms < math.inf:
+            raise InputError(f"an overhead of {ms} ms cannot be")
+        self._overheads.append(ms)
+
+    # What is expected.
+
+    def slowness(self, worker: str) -> float:
+        """The worker's times over those of its profile."""
+        return self._worker(worker).slowness.value
+
+    def compute_ms(self, worker: str, variant: Variant, input_pixels: float | None = None) -> float:
+        """Expected time of one block on the worker; inf where it does not have the variant."""
+        state = self._worker(worker)
+        if variant not in state.lines:
+            return math.inf
+        return state.slowness.value * _line_ms(state.lines[variant], input_pixels)
+
+    def transfer_ms(self, worker: str, pixels: float) -> float:
+        """Expected time for sending a block of so many image pixels and getting the answer."""
+        return self.settings.link_ms + self._rate(worker) * self._density.value * pixels
+
+    def bandwidth_mbps(self, worker: str) -> float:
+        """Mbit/s to the worker; where it was not measured, the median of the other workers'."""
+        return 8e-3 / self._rate(worker)
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        return self._density.value
+
+    @property
+    def overhead_ms(self) -> float:
+        """The robot's own work per frame, at the settings' quantile."""
+        if not self._overheads:
+            return self.settings.overhead_ms
+        return float(np.quantile(self._overheads, self.settings.overhead_quantile))
+
+    def budget_ms(self, deadline_ms: float) -> float:
+        """What a deadline leaves to the workers, at least 0."""
+        return max(deadline_ms - self.overhead_ms, 0.0)
+
+    def times(
+        self,
+        workers: Sequence[str],
+        variants: Sequence[Variant],
+        image_pixels: Floats,
+        input_pixels: Floats | None = None,
+    ) -> Floats:
+        """``Options.time_ms``: compute and transfer, with the settings' caution.
+
+        Args:
+            workers: W of those with a profile.
+            variants: V.
+            image_pixels: (B, V) pixels sent for a block with a variant.
+            input_pixels: (B, V) area of the network's input; that of the profiles by default.
+
+        Returns:
+            (W, B, V) ms; inf where a worker does not have a variant.
+        """
+        pixels = np.asarray(image_pixels, np.float64)
+        times = np.full((len(workers), *pixels.shape), np.inf)
+        caution = self.settings.caution
+        for row, name in enumerate(workers):
+            state = self._worker(name)
+            slowness = state.slowness.value * math.exp(caution * state.slowness.spread)
+            spread = 0.0 if state.link is None else state.link.spread
+            rate = self._rate(name) * self._density.value * math.exp(caution * spread)
+            for column, variant in enumerate(variants):
+                if (line := state.lines.get(variant)) is None:
+                    continue
+                ms, slope, nominal = line
+                area = nominal if input_pixels is None else input_pixels[:, column]
+                compute = np.maximum(ms + slope * (area - nominal), FIXED_SHARE * ms)
+                sending = self.settings.link_ms + rate * pixels[:, column]
+                times[row, :, column] = slowness * compute + sending
+        return times
+
+    def _worker(self, name: str) -> _Worker:
+        if name not in self._workers:
+            raise InputError(f"worker '{name}' has no profile; known are {sorted(self._workers)}")
+        return self._workers[name]
+
+    def _nominal_rate(self) -> float:
+        """Ms per byte."""
+        return 8e-3 / self.settings.bandwidth_mbps
+
+    def _rate(self, worker: str) -> float:
+        link = self._worker(worker).link
+        if link is not None:
+            return link.value
+        others = [state.link.value for state in self._workers.values() if state.link is not None]
+        return float(np.median(others)) if others else self._nominal_rate()
+
+
+def profiled_pixels(variant: Variant) -> float:
+    """Area of the network's input when the profile of the variant was measured."""
+    size = variant.input_size
+    width, height = canvas_size((size, max(round(size / PROFILE_ASPECT), 1)), size, STRIDE)
+    return float(width * height)
+
+
+def _lines(profile: Profile) -> dict[Variant, tuple[float, float, float]]:
+    """Per variant its time, the slope of its network's times over input pixels, its pixels."""
+    lines = {}
+    for model in profile.models:
+        entries = [entry for entry in profile.variants if entry.variant.model == model]
+        pixels = np.array([profiled_pixels(entry.variant) for entry in entries])
+        times = np.array([entry.time_ms for entry in entries])
+        many = np.ptp(pixels) > 0
+        slope = max(float(np.polyfit(pixels, times, 1)[0]), 0.0) if many else math.inf
+        for entry, area in zip(entries, pixels.tolist(), strict=True):
+            steepest = (1 - FIXED_SHARE) * entry.time_ms / area
+            lines[entry.variant] = (entry.time_ms, min(slope, steepest), area)
+    return lines
+
+
+def _line_ms(line: tuple[float, float, float], input_pixels: float | None) -> float:
+    ms, slope, nominal = line
+    if input_pixels is None:
+        return ms
+    return max(ms + slope * (input_pixels - nominal), FIXED_SHARE * ms)
+
+
+def _take(level: Level, value: float, what: str) -> None:
+    try:
+        level.observe(value)
+    except ValueError as error:
+        raise InputError(f"a {what} that was measured cannot be: {error}") from error

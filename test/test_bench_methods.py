@@ -1,0 +1,171 @@
+"""The methods of a bench: what they plan, and what they are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from re_pose_ros.bench import methods as bench_methods
+from re_pose_ros.bench import tiled
+from re_pose_ros.bench.methods import (
+    DEFAULT,
+    Method,
+    MethodSettings,
+    make_methods,
+    sahi_slices,
+)
+from re_pose_ros.detections import Detections
+from re_pose_ros.errors import InputError
+from re_pose_ros.frame import Frame
+from re_pose_ros.geometry import Block, whole
+from re_pose_ros.ground_truth import GroundTruth
+from re_pose_ros.partition.base import PartitionSettings
+from re_pose_ros.plan import Variant
+
+SPEEDS = {"edge_0": 0.5, "edge_1": 2.0, "edge_2": 1.0}
+FRAME = Frame(np.zeros((720, 1280, 3), np.uint8), 0)
+TRUTH = GroundTruth.of(
+    [(100, 100, 130, 140), (1000, 500, 1060, 580), (600, 20, 610, 40)],
+    [0, 1, 0],
+    ignore=[False, False, True],
+)
+
+
+def only(name: str, **options: object) -> Method:
+    made = MethodSettings("net", SPEEDS, **options)  # type: ignore[arg-type]
+    (method,), _ = make_methods([name], made)
+    return method
+
+
+def blocks_of(method: Method, truth: GroundTruth = TRUTH) -> list[Block]:
+    return [planned.block for planned in method.plan(FRAME, truth)]
+
+
+@settings(max_examples=200)
+@given(
+    st.tuples(st.integers(1, 4000), st.integers(1, 3000)),
+    st.integers(32, 1280),
+    st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 0.9]),
+)
+def test_slices_are_those_of_sahi(size: tuple[int, int], tile: int, overlap: float) -> None:
+    slicing = pytest.importorskip("sahi.slicing", reason="needs the sahi package")
+    theirs = slicing.get_slice_bboxes(size[1], size[0], tile, tile, False, overlap, overlap)
+    assert [list(block.xyxy) for block in sahi_slices(size, tile, overlap)] == theirs
+
+
+def test_tiles_are_sahis_slices_and_a_look_at_the_whole_frame() -> None:
+    plan = only("tiles").plan(FRAME, TRUTH)
+    assert [p.block for p in plan] == [*sahi_slices(FRAME.size, 640, 0.2), whole(1280, 720)]
+    assert {p.request.variant for p in plan} == {Variant("net", 640)}
+    assert {p.slot.worker for p in plan} == set(SPEEDS)
+    small = only("tiles", partition=PartitionSettings(tile_size=2000))
+    assert blocks_of(small) == [whole(1280, 720)], "no second look at the same"
+
+
+def test_the_frame_goes_whole_to_one_worker() -> None:
+    for size in (640, 1280, 96):
+        (planned,) = only(f"whole_{size}").plan(FRAME, TRUTH)
+        assert planned.request.variant == Variant("net", size)
+        assert planned.block == whole(1280, 720) and planned.slot.worker == "edge_1"
+
+
+def test_sahi_gets_the_frame_as_it_is_on_the_fastest_worker() -> None:
+    pytest.importorskip("sahi", reason="needs the sahi package")
+    for name in ("sahi", "sahi_greedynmm"):
+        method = only(name)
+        (planned,) = method.plan(FRAME, TRUTH)
+        assert method.job == name and not method.remembers
+        assert planned.slot.worker == "edge_1" and planned.request.image_size == (1280, 720)
+
+
+def test_ground_truth_looks_where_objects_are_and_nowhere_else() -> None:
+    method = only("ground_truth")
+    for _ in range(2):
+        boxes = np.array([block.xyxy for block in blocks_of(method)])
+        for x1, y1, x2, y2 in TRUTH.xyxy[:2]:
+            inside = (boxes[:, :2] <= (x1, y1)).all(axis=1) & (boxes[:, 2:] >= (x2, y2)).all(axis=1)
+            assert inside.any()
+        assert len(boxes) == 2 and whole(1280, 720).xyxy not in map(tuple, boxes)
+        method.observe(Detections.empty())
+    assert blocks_of(method, GroundTruth.empty()) == [whole(1280, 720)]
+
+
+def test_elf_has_native_inputs_a_part_per_worker_and_its_authors_looks() -> None:
+    method = only("elf")
+    seen = Detections.of([(100 * k, 300, 100 * k + 20, 340) for k in range(12)], [1] * 12, [0] * 12)
+    sizes = []
+    for turn in range(4):
+        plan = method.plan(FRAME, TRUTH)
+        if turn == 2:
+            widths = {p.slot.worker: p.block.width for p in plan}
+        sizes.append(sorted(p.request.variant.input_size for p in plan if p.request.variant))
+        method.observe(seen)
+    assert [len(s) for s in sizes] == [1, 3, 3, 4] and sizes[0] == [1280]
+    often = only("elf", partition=PartitionSettings(look_every=1), changed={"look_every"})
+    for _ in range(3):
+        assert whole(1280, 720) in blocks_of(often)
+        often.observe(seen)
+    assert widths["edge_1"] > widths["edge_2"] > widths["edge_0"]
+
+
+def test_a_method_forgets_where_a_sequence_begins() -> None:
+    method = only("clusters")
+    first = blocks_of(method)
+    method.observe(Detections.of([(100, 100, 140, 140)], [0.9], [0]))
+    assert blocks_of(method) != first
+    method.begin()
+    assert blocks_of(method) == first
+
+
+def test_memory_is_told() -> None:
+    made, missing = make_methods([*DEFAULT, "uniform"], MethodSettings("net", SPEEDS))
+    remembering = {method.name for method in made if method.remembers}
+    assert remembering == {"clusters", "elf"}
+    assert {method.name for method in made} | missing.keys() == {*DEFAULT, "uniform"}
+
+
+def test_what_is_not_installed_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_methods, "has_tiles", lambda: False)
+    monkeypatch.setattr(bench_methods, "find_spec", lambda name: None)
+    made, missing = make_methods(["tiles", "sahi", "ultralytics_tile"], MethodSettings("n", SPEEDS))
+    assert [method.name for method in made] == ["tiles"]
+    assert "pip install sahi" in missing["sahi"]
+    assert "has no option tile" in missing["ultralytics_tile"]
+    monkeypatch.setattr(bench_methods, "has_tiles", lambda: True)
+    assert only("ultralytics_tile").job == "ultralytics_tile"
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["tiles", "grid"], "method 'grid' is unknown; known: whole_640, "),
+        (["whole_0"], "method 'whole_0' is unknown"),
+        (["tiles", "tiles"], "method 'tiles' is given twice"),
+    ],
+)
+def test_names_have_to_be_known(names: list[str], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        make_methods(names, MethodSettings("net", SPEEDS))
+
+
+def test_ultralytics_tiles_are_asked_for_as_it_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a stand-in: the installed version may not have them yet."""
+    asked: list[dict[str, Any]] = []
+    rows = torch.tensor([[10.0, 20.0, 30.0, 40.0, 0.8, 1.0]])
+
+    def load_predictor(path: Path, options: dict[str, Any]) -> Any:
+        asked.append(options)
+        return lambda image: [SimpleNamespace(boxes=SimpleNamespace(data=rows))]
+
+    monkeypatch.setattr(tiled, "load_predictor", load_predictor)
+    found = tiled.tiled_detect("scene-n", 0.1, 640)(FRAME.image)
+    assert found.xyxy.tolist() == [[10, 20, 30, 40]] and found.class_id.tolist() == [1]
+    (options,) = asked
+    assert (options["tile"], options["imgsz"], options["conf"]) == (640, 640, 0.1)
