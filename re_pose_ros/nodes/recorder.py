@@ -13,6 +13,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String, UInt64
 from vision_msgs.msg import Detection2DArray, LabelInfo
@@ -58,7 +59,8 @@ class Recorder:
         self._early_truths: list[Detection2DArray] = []
 
     def __enter__(self) -> Recorder:
-        rclpy.init(args=[])
+        # Signals stay with the command, which stops the graph in order.
+        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node("recorder", namespace=self._namespace)
         self._record("detections", Detection2DArray, self._on_detections, self._detections_qos)
         self._record("plan", Detection2DArray, self._on_plan, qos.latched(100))

@@ -22,7 +22,7 @@ from re_pose_ros.planning.problem import (
 STARTS = (0.95, 1.0, 0.9, 0.85)
 """Shares of the relaxation's capacity from whose choice the local search begins."""
 
-ROUNDS = 10
+ROUNDS = 8
 """Most rounds of the local searches for the greatest value, together."""
 
 FEWER_ROUNDS = 4
