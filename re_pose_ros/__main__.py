@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import signal
 import sys
 from collections.abc import Sequence
@@ -58,7 +59,7 @@ def _train_detector(arguments: argparse.Namespace) -> int:
     from re_pose_ros.training import detector, report
 
     folder = Path(arguments.out)
-    paths = []
+    paths, training = [], {}
     for name in arguments.networks.split(","):
         settings = detector.TrainSettings(
             network=name,
@@ -67,12 +68,13 @@ def _train_detector(arguments: argparse.Namespace) -> int:
             iterations=arguments.iterations,
             bfloat16=not arguments.float32,
         )
+        training[name] = dataclasses.asdict(settings)
         paths.append(
             detector.train_detector(
                 settings, folder, processes=arguments.processes, device=arguments.device
             )
         )
-    result = report.report(paths)
+    result = report.report(paths, training)
     report.write(result, folder)
     print((folder / "README.md").read_text(encoding="utf-8"))
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,16 @@ _METHODS: dict[str, tuple[str, PartitionSettings, int]] = {
 }
 
 
-def report(weights: Sequence[Path], seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+def report(
+    weights: Sequence[Path],
+    training: Mapping[str, Mapping[str, Any]],
+    seeds: Sequence[int] = SEEDS,
+) -> dict[str, Any]:
     """Accuracy of each network by method, class and object size on 4K frames.
 
     Args:
         weights: files of networks with the scenes' classes.
+        training: by network, how it was made.
         seeds: of the scenes; none may be one that is trained on.
 
     Raises:
@@ -67,6 +72,7 @@ def report(weights: Sequence[Path], seeds: Sequence[int] = SEEDS) -> dict[str, A
         "confidence": CONFIDENCE,
         "machine": machine(),
         "commit": commit(),
+        "training": {name: dict(made) for name, made in training.items()},
         "networks": {
             model.name: {
                 method: _figures(evaluate_coco(found[model.name, method], truths, CLASSES))
@@ -100,6 +106,10 @@ def _figures(metrics: Metrics) -> dict[str, Any]:
     }
 
 
+def _said(made: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in made.items())
+
+
 def _markdown(result: dict[str, Any]) -> str:
     sizes = ("map50", "map", "ap_small", "ap_medium", "ap_large")
     head = ["network", "looks at", "mAP50", "mAP", "AP to 32 px", "to 96 px", "larger", *CLASSES]
@@ -120,5 +130,7 @@ def _markdown(result: dict[str, Any]) -> str:
         f"{result['data']}; confidence from {result['confidence']} on. The last columns are AP50\n"
         "by class. `tiles_640`: native tiles of 640 pixels and the whole frame, as SAHI does.\n\n"
         + "\n".join(lines)
+        + "\n\nMade with:\n\n"
+        + "\n".join(f"- `{name}`: {_said(made)}" for name, made in result["training"].items())
         + "\n"
     )
