@@ -15,7 +15,7 @@ from re_pose_ros.evaluation import Metrics, evaluate_coco
 from re_pose_ros.evaluation.by_size import match
 from re_pose_ros.ground_truth import GroundTruth
 
-REFRESH_FRAMES = 5
+_REFRESH = 1.5
 FIGURES = ("map50", "map", "ap_small", "ap_medium", "ap_large", "precision", "recall")
 
 
@@ -29,6 +29,7 @@ class Judge:
         self._found: list[Detections | None] = []
         self._truths: list[GroundTruth] = []
         self._map50: float | None = None
+        self._due = 1
 
     def add(self, detections: Detections | None, truth: GroundTruth) -> NDArray[np.float32]:
         """One frame, None for one without result; gives the boxes (N, 4) that were missed."""
@@ -45,10 +46,11 @@ class Judge:
         return evaluate_coco(self._found, self._truths, self._classes.labels)
 
     def map50(self) -> float | None:
-        """So far; after some frames taken anew every ``REFRESH_FRAMES``, as it takes its time."""
+        """So far; taken anew at every half as many frames more, as it takes its time."""
         count = len(self._found)
-        if count <= 2 * REFRESH_FRAMES or count % REFRESH_FRAMES == 0:
+        if count >= self._due:
             self._map50 = self.metrics().map50
+            self._due = max(count + 1, int(count * _REFRESH))
         return self._map50
 
     def summary(self) -> dict[str, Any]:
