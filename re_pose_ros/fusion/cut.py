@@ -50,30 +50,28 @@ def drop_cut(
         return detections
     if detections.block.max() >= len(blocks):
         raise ValueError(f"block {detections.block.max()} of a plan of {len(blocks)} blocks")
-    known = np.flatnonzero(detections.block >= 0)
-    if not len(known):
-        return detections
     usable = _substitutes(len(blocks), answered, scales)
 
-    borders = np.array([block.xyxy for block in blocks], np.float64)
-    boxes = detections.xyxy[known].astype(np.float64)
-    own = detections.block[known]
     # Sides as left, top, right, bottom; signed so that "further out" is always larger.
     sign = np.array([-1.0, -1.0, 1.0, 1.0])
-    outer = borders * sign
-    frame = np.array([0.0, 0.0, *frame_size]) * sign
-    at_frame = outer >= frame
-    cut = ~at_frame[own] & (boxes * sign >= outer[own] - margin)
+    outer = np.array([block.xyxy for block in blocks], np.float64) * sign
+    at_frame = outer >= np.array([0.0, 0.0, *frame_size]) * sign
+    own = detections.block
+    sides = detections.xyxy * sign
+    cut = ~at_frame[own] & (sides >= outer[own] - margin) & (own >= 0)[:, None]
+    at_border = np.flatnonzero(cut.any(axis=1))
+    own, sides, cut = own[at_border], sides[at_border], cut[at_border]
 
-    inside = at_frame[None] | ((boxes * sign)[:, None] < outer[None] - margin)
-    longer = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    inside = at_frame[None] | (sides[:, None] < outer[None] - margin)
+    # As the left and top are negative, sums are widths and heights.
+    longer = np.maximum(sides[:, 0] + sides[:, 2], sides[:, 1] + sides[:, 3])
     needed = outer[own] + reach * longer[:, None]
     further = outer[None] > outer[own][:, None]
     reaches = further & (at_frame[None] | (outer[None] >= needed[:, None]))
     whole = (inside & (reaches | ~cut[:, None])).all(axis=2) & usable[own]
-    drop = np.zeros(len(detections), bool)
-    drop[known] = cut.any(axis=1) & whole.any(axis=1)
-    return detections.take(~drop)
+    left = np.ones(len(detections), bool)
+    left[at_border[whole.any(axis=1)]] = False
+    return detections.take(left)
 
 
 def _substitutes(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from re_pose_ros.detections import Detections
 from re_pose_ros.fusion.cut import drop_cut
 from re_pose_ros.fusion.merge import MergeSettings, merge
 from re_pose_ros.geometry import crop_to_full
-from re_pose_ros.plan import Plan, Slot
+from re_pose_ros.plan import Plan, PlannedBlock, Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +46,17 @@ def fuse(
     """
     if not plan.blocks:
         return Detections.empty()
-    parts = []
-    for index, planned in enumerate(plan.blocks):
-        found = answers.get(planned.slot)
-        if found is None:
-            continue
-        boxes = found.xyxy
-        if planned.slot.worker in settings.crop_workers:
-            boxes = crop_to_full(boxes, planned.block, planned.request.image_size)
-        left, top, right, bottom = planned.block.xyxy
-        boxes = boxes.clip((left, top, left, top), (right, bottom, right, bottom))
-        part = Detections.of(boxes, found.confidence, found.class_id, index)
-        inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        parts.append(part.take(inside))
+    replies = [
+        _in_full(answers[planned.slot], planned, index, settings)
+        for index, planned in enumerate(plan.blocks)
+        if planned.slot in answers
+    ]
+    corners = np.array([planned.block.xyxy for planned in plan.blocks], np.float32)
+    found = _clipped(Detections.concatenate(replies), corners)
     if frame_size is None:
-        corners = [planned.block.xyxy for planned in plan.blocks]
-        frame_size = (max(c[2] for c in corners), max(c[3] for c in corners))
+        frame_size = (int(corners[:, 2].max()), int(corners[:, 3].max()))
     whole = drop_cut(
-        Detections.concatenate(parts),
+        found,
         [planned.block for planned in plan.blocks],
         frame_size,
         margin=settings.cut_margin,
@@ -68,3 +64,25 @@ def fuse(
         scales=[planned.request.input_scale for planned in plan.blocks],
     )
     return merge(whole, settings.merge)
+
+
+def _in_full(
+    answer: Detections, planned: PlannedBlock, index: int, settings: FusionSettings
+) -> Detections:
+    """A block's answer in full-image pixels, with the block's index in the plan."""
+    boxes = answer.xyxy
+    if planned.slot.worker in settings.crop_workers:
+        mapped = crop_to_full(boxes, planned.block, planned.request.image_size)
+        boxes = mapped.astype(np.float32)
+    block = np.full(len(answer), index, np.int32)
+    return Detections(boxes, answer.confidence, answer.class_id, block)
+
+
+def _clipped(found: Detections, corners: NDArray[np.float32]) -> Detections:
+    """Boxes clipped to their block's ``corners`` (B, 4), without those that are outside it."""
+    own = corners[found.block]
+    boxes = found.xyxy.copy()
+    boxes[:, :2] = np.clip(boxes[:, :2], own[:, :2], own[:, 2:])
+    boxes[:, 2:] = np.clip(boxes[:, 2:], own[:, :2], own[:, 2:])
+    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    return Detections(boxes, found.confidence, found.class_id, found.block).take(inside)

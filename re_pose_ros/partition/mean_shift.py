@@ -27,8 +27,7 @@ def mean_shift(points: FloatArray, bandwidth: float) -> NDArray[np.intp]:
     if not len(points):
         return np.empty(0, np.intp)
     modes, support = _climb(points, bandwidth)
-    order = np.lexsort((modes[:, 1], modes[:, 0], -support))
-    modes = modes[order]
+    modes = modes[np.lexsort((modes[:, 1], modes[:, 0], -support))]
     near = _square_distances(modes, modes) <= bandwidth**2
     alive = np.ones(len(modes), bool)
     for i in range(len(modes)):
@@ -38,24 +37,43 @@ def mean_shift(points: FloatArray, bandwidth: float) -> NDArray[np.intp]:
     return np.unique(nearest, return_inverse=True)[1].reshape(-1)
 
 
-def _climb(points: FloatArray, bandwidth: float) -> tuple[FloatArray, NDArray[np.intp]]:
-    """Where each point comes to rest, and how many points are within ``bandwidth`` of there."""
-    modes = points.copy()
-    support = np.ones(len(points), np.intp)
-    moving = np.arange(len(points))
-    for _ in range(MAX_STEPS):
-        within = _square_distances(modes[moving], points) <= bandwidth**2
-        count = within.sum(axis=1)
+def _climb(points: FloatArray, bandwidth: float) -> tuple[FloatArray, FloatArray]:
+    """Where points come to rest, and how many points are within ``bandwidth`` of there.
+
+    Points that have the same neighbours go to the same place and from there on count as one.
+    """
+    rested: list[FloatArray] = []
+    moving = _distinct(points)
+    summands = np.column_stack([points, np.ones(len(points))])
+    for step in range(MAX_STEPS):
+        within = _square_distances(moving, points) <= bandwidth**2
+        sums = within.astype(np.float64) @ summands
+        count = sums[:, 2:]
         # Rounding must not leave a seed alone: its own place is then its mean.
-        means = np.where(count[:, None], within @ points / count.clip(1)[:, None], modes[moving])
-        support[moving] = count
-        moved = np.abs(means - modes[moving]).max(axis=1) > 1e-6 * bandwidth
-        modes[moving] = means
-        moving = moving[moved]
+        means = np.where(count > 0, sums[:, :2] / count.clip(1), moving)
+        moved = (np.abs(means - moving) > 1e-6 * bandwidth).any(axis=1)
+        rests = ~moved | (step + 1 == MAX_STEPS)
+        rested.append(np.column_stack([means, count])[rests])
+        moving = _distinct(means[~rests])
         if not len(moving):
             break
-    return modes, support
+    modes = np.concatenate(rested)
+    return modes[:, :2], modes[:, 2]
+
+
+def _distinct(points: FloatArray) -> FloatArray:
+    """The (N, 2) ``points`` in rising order, each once."""
+    points = points[np.lexsort((points[:, 1], points[:, 0]))]
+    fresh = np.ones(len(points), bool)
+    fresh[1:] = (points[1:] != points[:-1]).any(axis=1)
+    return points[fresh]
 
 
 def _square_distances(a: FloatArray, b: FloatArray) -> FloatArray:
-    return (a[:, None, 0] - b[None, :, 0]) ** 2 + (a[:, None, 1] - b[None, :, 1]) ** 2
+    """Between (N, 2) and (M, 2) points, shape (N, M)."""
+    across = np.subtract.outer(a[:, 0], b[:, 0])
+    down = np.subtract.outer(a[:, 1], b[:, 1])
+    across *= across
+    down *= down
+    across += down
+    return across

@@ -46,12 +46,11 @@ class Perspective:
         order = np.lexsort((sizes, bottoms))
         order = order[np.linspace(0, len(order) - 1, min(len(order), MAX_OBJECTS)).astype(int)]
         sizes, bottoms = sizes[order], bottoms[order]
-        i, j = np.triu_indices(len(order), 1)
-        run = bottoms[j] - bottoms[i]
+        run = bottoms - bottoms[:, None]
         apart = run > median / 4  # neighbours say more about their own sizes than about the trend
         if not apart.any():
             return flat
-        slope = float(np.median((sizes[j] - sizes[i])[apart] / run[apart]))
+        slope = float(np.median((sizes - sizes[:, None])[apart] / run[apart]))
         if slope <= 1e-6:
             return flat
         return cls(float(np.median(sizes - slope * bottoms)), slope, median / 4)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64, String
 from vision_msgs.msg import Detection2DArray, LabelInfo
@@ -58,14 +59,16 @@ class Rig:
             for slot in (A, A1, B, MORTAL)
         }
         self.answers[FOREIGN] = self.probe.publisher(f"{FOREIGN}/detections", Detection2DArray)
-        self.profiles = {}
-        for worker, labels in LABELS.items():
-            publisher = self.probe.publisher(f"{worker}/profile", String, qos.presence(LEASE_S))
-            entry = VariantProfile(Variant("net", 320), 5.0)
-            profile = Profile(worker, "cpu", labels, (entry,))
-            publisher.publish(String(data=to_json(profile)))
-            self.profiles[worker] = publisher
+        self.profiles: dict[str, Publisher] = {}
         self._last = 0
+
+    def introduce(self, worker: str) -> None:
+        """Publish its profile, which also says that it is there."""
+        publisher = self.probe.publisher(f"{worker}/profile", String, qos.presence(LEASE_S))
+        entry = VariantProfile(Variant("net", 320), 5.0)
+        profile = Profile(worker, "cpu", LABELS[worker], (entry,))
+        publisher.publish(String(data=to_json(profile)))
+        self.profiles[worker] = publisher
 
     def new_stamp(self) -> int:
         """Later than all before."""
@@ -134,7 +137,13 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
             liveliness_lease=LEASE_S,
         )
         labels = bench.probe.subscribe_latched("label_info", LabelInfo)
-        bench.wait_for(lambda: labels and len(labels[-1].class_map) == 3, "the labels of both")
+        # One by one: classes are numbered as they are heard of.
+        for worker, count in (("edge_0", 2), ("edge_1", 3)):
+            rig.introduce(worker)
+            bench.wait_for(
+                lambda count=count: labels and len(labels[-1].class_map) == count,  # type: ignore[misc]
+                f"the labels of {worker}",
+            )
 
         def heard() -> bool:
             """An empty plan is fused at once; once its result is heard, so will be all others."""
