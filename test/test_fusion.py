@@ -91,6 +91,20 @@ def test_merging_agrees_with_the_naive_way(found: Detections, how: MergeSettings
     assert rows(merge(found, how)) == [group[0] for group in groups]
 
 
+@pytest.mark.parametrize(("spread", "within_block"), [(60, False), (60, True), (2000, False)])
+def test_merging_a_large_crowd_agrees_with_the_naive_way(spread: int, within_block: bool) -> None:
+    random = np.random.default_rng(spread)
+    corners, sides = random.integers(0, spread, (600, 2)), random.integers(1, 60, (600, 2))
+    found = Detections.of(
+        np.hstack([corners, corners + sides]),
+        random.integers(1, 9, 600) / 10,
+        random.integers(0, 2, 600),
+        random.integers(-1, 12, 600, np.int32),
+    )
+    how = MergeSettings(within_block=within_block)
+    assert rows(merge(found, how)) == [group[0] for group in merged_naively(found, how)]
+
+
 @given(crowd, settings, st.sampled_from(["union", "weighted"]))
 def test_combined_boxes_agree_with_the_naive_way(
     found: Detections, how: MergeSettings, mode: Any

@@ -25,6 +25,7 @@ from re_pose_ros.partition import (
 )
 from re_pose_ros.partition.assign import assign, input_pixels
 from re_pose_ros.partition.base import RANGES, smallest_variant
+from re_pose_ros.partition.clusters import Clusters
 from re_pose_ros.partition.mean_shift import mean_shift
 from re_pose_ros.partition.perspective import Perspective
 from re_pose_ros.plan import BlockRequest, Slot, Variant
@@ -188,6 +189,36 @@ def test_mean_shift_numbers_its_clusters_without_gaps(
         assert len({int(labels[k]) for k, p in enumerate(points) if p == place}) == 1
 
 
+def climbed_one_by_one(points: np.ndarray, bandwidth: float) -> list[int]:
+    """Labels by climbing from every point alone; whole numbers make the means exact."""
+    modes = set()
+    for place in points:
+        moved = True
+        while moved:
+            within = ((points - place) ** 2).sum(axis=1) <= bandwidth**2
+            mean = points[within].mean(axis=0) if within.any() else place
+            moved = bool(np.abs(mean - place).max() > 1e-6 * bandwidth)
+            place = mean
+        modes.add((-int(within.sum()), *place.tolist()))
+    kept: list[np.ndarray] = []
+    for _, *place in sorted(modes):
+        if all(((mode - place) ** 2).sum() > bandwidth**2 for mode in kept):
+            kept.append(np.array(place))
+    nearest = [int(np.argmin([((point - mode) ** 2).sum() for mode in kept])) for point in points]
+    return [sorted(set(nearest)).index(label) for label in nearest]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 15)), min_size=1, max_size=60),
+    st.sampled_from([2.0, 4.5, 9.0]),
+)
+def test_mean_shift_agrees_with_climbing_from_every_point_alone(
+    points: list[tuple[int, int]], bandwidth: float
+) -> None:
+    table = np.array(points, float)
+    assert mean_shift(table, bandwidth).tolist() == climbed_one_by_one(table, bandwidth)
+
+
 def test_mean_shift_needs_a_bandwidth() -> None:
     with pytest.raises(ValueError, match="positive bandwidth"):
         mean_shift(np.zeros((3, 2)), 0.0)
@@ -305,6 +336,25 @@ def test_a_wide_crowd_is_split_while_slots_remain() -> None:
         scales = [r.variant.input_size / max(r.block.width, r.block.height) for r in requests]  # type: ignore[union-attr]
         sharpness.append(min(scales))
     assert sharpness == sorted(sharpness) and sharpness[-1] > 2 * sharpness[0]
+
+
+def test_with_few_slots_the_clusters_that_waste_least_share_a_block() -> None:
+    places = [(100, 100), (400, 110), (1000, 120), (150, 600), (1100, 640)]
+    crowds = [(x, y, x + 20, y + 60) for x, y in places]
+    there = Detections.of(crowds, [0.9] * 5, [0] * 5)
+    clusters = Clusters(PartitionSettings(bandwidth=2.0))
+
+    def shown(slots: int) -> set[frozenset[int]]:
+        blocks = [request.block for request in clusters.around(there, context, slots)]
+        return {
+            frozenset(k for k, box in enumerate(there.xyxy) if contains(block, box))
+            for block in blocks
+        }
+
+    context = PartitionContext(HD, 5, (Variant("net", 160),))
+    assert shown(5) == {frozenset({k}) for k in range(5)}
+    assert shown(4) == {frozenset({0, 1}), *(frozenset({k}) for k in (2, 3, 4))}
+    assert shown(1) == {frozenset(range(5))}
 
 
 # Assignment.

@@ -21,6 +21,7 @@ from re_pose_ros.graph.description import Process, describe
 from re_pose_ros.graph.supervisor import Supervisor
 from re_pose_ros.nodes.messages import read_detections, read_plan
 from re_pose_ros.plan import Plan
+from re_pose_ros.scenes import Scene, parse_spec
 
 from .harness import Bench, Box, Child
 
@@ -29,8 +30,7 @@ pytestmark = pytest.mark.ros
 FRAMES = 8
 BRIEFLY = 10
 """Frames until partitioner and fusion both know that a worker is gone, or back."""
-VIDEO = "video/plaza_720p.avi"
-WEIGHTS = "weights/yolo11n_coco.pt"
+SCENE = "scene:plaza?seed=501&size=1280x720"
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Edge:
         self.plans = bench.probe.subscribe_latched("plan", Detection2DArray)
         self.fusion = bench.probe.telemetry["fusion"]
 
-    def start_robot(self, source: Path, **arguments: str) -> dict[str, Child]:
+    def start_robot(self, source: str | Path, **arguments: str) -> dict[str, Child]:
         """Camera, partitioner and fusion as processes, in lock-step."""
         given = {
             "workers": "",
@@ -65,7 +65,7 @@ class Edge:
         }
         return self.bench.graph(**(given | arguments))
 
-    def run(self, source: Path, frames: int, **arguments: str) -> Run:
+    def run(self, source: str | Path, frames: int, **arguments: str) -> Run:
         """All frames of ``source``, until the camera has ended by itself."""
         start = time.time_ns()
         robot = self.start_robot(source, **arguments)
@@ -111,14 +111,14 @@ class Edge:
 
 
 @pytest.fixture(scope="module")
-def edge(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     pytest.importorskip("ultralytics")
     with Bench("graph", tmp_path_factory.mktemp("graph")) as bench:
         graph = describe(
             {
                 "namespace": bench.namespace,
                 "workers": "edge_0,edge_1",
-                "model": str(shared_data / WEIGHTS),
+                "model": "scene-n",
                 "input_sizes": "320",
                 "detector.profile_repeats": "1",
                 "detector.threads": "1",
@@ -145,11 +145,9 @@ def workers_of(plan: Plan) -> set[str]:
 
 
 def test_every_frame_is_fused_in_order_and_the_same_in_every_run(
-    edge: Edge, shared_data: Path
+    edge: Edge,
 ) -> None:
-    first, second = (
-        edge.run(shared_data / VIDEO, FRAMES, camera__count=str(FRAMES)) for _ in range(2)
-    )
+    first, second = (edge.run(SCENE, FRAMES, camera__count=str(FRAMES)) for _ in range(2))
     for run in (first, second):
         assert len(run.stamps) == FRAMES and run.stamps == sorted(set(run.stamps))
         assert run.missing == [""] * FRAMES
@@ -166,11 +164,11 @@ def test_every_frame_is_fused_in_order_and_the_same_in_every_run(
 
 
 def test_a_worker_killed_in_a_run_is_done_without_and_used_again_when_it_is_back(
-    edge: Edge, shared_data: Path
+    edge: Edge,
 ) -> None:
     start = time.time_ns()
     robot = edge.start_robot(
-        shared_data / VIDEO,
+        SCENE,
         partitioner="uniform",
         partitioner__tile_size="640",
         camera__loop="true",
@@ -194,16 +192,13 @@ def test_a_worker_killed_in_a_run_is_done_without_and_used_again_when_it_is_back
     assert sum(map(bool, run.missing)) <= 2 * BRIEFLY
 
 
-def test_a_detector_that_is_not_ours_serves_beside_ours(
-    edge: Edge, shared_data: Path, tmp_path: Path
-) -> None:
-    video = cv2.VideoCapture(str(shared_data / VIDEO))
+def test_a_detector_that_is_not_ours_serves_beside_ours(edge: Edge, tmp_path: Path) -> None:
+    scene = Scene(parse_spec(SCENE))
     folder = tmp_path / "images"
     folder.mkdir()
     for k in range(3):
-        image = video.read()[1]
+        image = scene.render(k)[0]
         cv2.imwrite(str(folder / f"{k}.png"), image[200:440, 300:620])
-    video.release()
     # In pixels of each block that it gets, away from the border.
     mark = Box(20, 10, 60, 90, 0.99)
     edge.bench.fake_detector("ext", [mark], foreign=True, labels=["mark"])

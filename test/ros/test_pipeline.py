@@ -12,17 +12,17 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from re_pose_ros.bags import typestore
+from re_pose_ros.partition import PartitionSettings
 from re_pose_ros.pipeline import Pipeline
 from re_pose_ros.sources import open_source
 
 FRAMES = 5
+SCENE = "scene:plaza?seed=501&size=1280x720"
 
 
 @pytest.mark.ros
-def test_pipeline_and_graph_find_the_same(shared_data: Path, tmp_path: Path) -> None:
-    video = str(shared_data / "video" / "plaza_720p.avi")
-    weights = str(shared_data / "weights" / "yolo11n_coco.pt")
-    command = [sys.executable, "-m", "re_pose_ros", "demo", "--source", video, "--model", weights]
+def test_pipeline_and_graph_find_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "re_pose_ros", "demo", "--source", SCENE, "--model", "scene-n"]
     options = ["--workers", "2", "--frames", str(FRAMES), "--out", str(tmp_path)]
     quick = ["--set", "detector.threads:=1", "--set", "detector.profile_repeats:=1"]
     done = subprocess.run(
@@ -31,8 +31,10 @@ def test_pipeline_and_graph_find_the_same(shared_data: Path, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "summary.json").read_text())["frames_fused"] == FRAMES
     published = boxes_in(tmp_path / "detections.mcap")
-    pipeline = Pipeline(weights, partitioner="clusters", workers=2)
-    with open_source(video, count=FRAMES) as source:
+    settings = PartitionSettings(target_object=24, whole_size=1280)  # as of the demo
+    sizes = (320, 640, 1280)
+    pipeline = Pipeline("scene-n", input_sizes=sizes, workers=2, partition=settings)
+    with open_source(SCENE, count=FRAMES) as source:
         for frame, boxes in zip(source, published, strict=True):
             found = pipeline.detect(frame.image)
             assert len(found) == len(boxes) > 0

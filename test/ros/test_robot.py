@@ -81,13 +81,10 @@ def test_every_4k_frame_arrives_and_objects_are_where_they_were(bench: Bench, fo
     assert not any(told["missing"] for told in bench.probe.telemetry["fusion"].values())
 
 
-def test_the_demo_fuses_every_4k_frame(
-    bench: Bench, folder: Path, shared_data: Path, tmp_path: Path
-) -> None:
-    pytest.importorskip("ultralytics")
+def test_the_demo_fuses_every_4k_frame(bench: Bench, folder: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "re_pose_ros", "demo", "--robot", "--workers", "1"]
     command += ["--source", str(folder), "--partitioner", "whole", "--out", str(tmp_path / "out")]
-    command += ["--model", str(shared_data / "weights/yolo11n_coco.pt")]
+    command += ["--model", "scene-n"]
     for setting in ("input_sizes:=320", "profile_repeats:=1", "threads:=1"):
         command += ["--set", f"detector.{setting}"]
     demo = bench.run("demo", command)
