@@ -65,7 +65,7 @@ def box_areas(boxes: FloatArray) -> FloatArray:
 
 def intersections(a: FloatArray, b: FloatArray) -> FloatArray:
     """Pairwise intersection areas of (N, 4) and (M, 4) boxes, shape (N, M)."""
-    # Axis by axis: twice as fast as on (N, M, 2) arrays, and this is where merging spends its time.
+    # Axis by axis: twice as fast as on (N, M, 2) arrays.
     wide = np.minimum(a[:, None, 2], b[None, :, 2])
     wide -= np.maximum(a[:, None, 0], b[None, :, 0])
     high = np.minimum(a[:, None, 3], b[None, :, 3])

@@ -211,6 +211,11 @@ def test_touching_the_frame_or_of_unknown_block_is_not_cut() -> None:
     assert kept(boxes, [0, 1, -1], [LEFT, RIGHT]) == [0, 1, 2]
 
 
+def test_without_blocks_nothing_is_cut() -> None:
+    assert kept([(0, 0, 20, 60)], [-1], []) == [0]
+    assert kept([], [], []) == []
+
+
 def test_drop_cut_tells_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="block 2 of a plan of 2"):
         kept([(0, 0, 5, 5)], [2], [LEFT, RIGHT])

@@ -46,7 +46,7 @@ def drop_cut(
     Raises:
         ValueError: a block index is out of range, or a per-block list has another length.
     """
-    if not len(detections):
+    if not (detections.block >= 0).any():
         return detections
     if detections.block.max() >= len(blocks):
         raise ValueError(f"block {detections.block.max()} of a plan of {len(blocks)} blocks")

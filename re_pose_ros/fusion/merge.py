@@ -8,10 +8,8 @@ ADPTD (IEEE IoT-J 2025) handles objects at block borders this way for the same r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -27,8 +25,8 @@ Mode = Literal["best", "union", "weighted"]
 _METRICS = ("ios", "iou")
 _MODES = ("best", "union", "weighted")
 
-CHUNK = 512
-"""Boxes compared at a time with those to their right: bounds the memory in a crowd."""
+CHUNK = 256
+"""Boxes compared at a time with those to their right; bounds the memory in a crowd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +91,28 @@ def merge(detections: Detections, settings: MergeSettings | None = None) -> Dete
 
 def _swallowed(ranked: Detections, settings: MergeSettings) -> dict[int, list[int]]:
     """The ranks, rising, that each kept rank swallows; kept ranks that swallow none are absent."""
+    rank, lower, overlap = _partners(ranked, settings)
     blocks = ranked.block.tolist()
+    takers, starts = np.unique(rank, return_index=True)
+    ends = np.append(starts, len(rank))[1:]
     gone: set[int] = set()
     swallowed: dict[int, list[int]] = {}
-    for rank, partners in groupby(_partners(ranked, settings), itemgetter(0)):
-        if rank in gone:
+    for taker, start, end in zip(takers.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        if taker in gone:
             continue
-        free = [(lower, overlap) for _, lower, overlap in partners if lower not in gone]
-        if settings.within_block:
-            taken = [lower for lower, _ in free]
-        else:
-            taken = _best_per_block(free, blocks)
+        partners = zip(lower[start:end].tolist(), overlap[start:end].tolist(), strict=True)
+        free = [partner for partner in partners if partner[0] not in gone]
+        taken = [k for k, _ in free] if settings.within_block else _best_per_block(free, blocks)
         if taken:
             gone.update(taken)
-            swallowed[rank] = taken
+            swallowed[taker] = taken
     return swallowed
 
 
-def _partners(ranked: Detections, settings: MergeSettings) -> list[tuple[int, int, float]]:
-    """Rank, a lower rank that it may swallow, and their overlap; ordered by the ranks."""
+def _partners(
+    ranked: Detections, settings: MergeSettings
+) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
+    """Ranks, lower ranks that each may swallow, and their overlap, (P,) each; ordered by both."""
     areas = box_areas(ranked.xyxy)
     found = []
     for a, b in _side_by_side(ranked.xyxy):
@@ -132,12 +133,11 @@ def _partners(ranked: Detections, settings: MergeSettings) -> list[tuple[int, in
         a, b = a[enough], b[enough]
         found.append((np.minimum(a, b), np.maximum(a, b), overlap[enough]))
     rank, lower, overlap = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = np.lexsort((lower, rank))
-    columns = (column[order].tolist() for column in (rank, lower, overlap))
-    return list(zip(*columns, strict=True))
+    order = np.argsort(rank * len(ranked) + lower)
+    return rank[order], lower[order], overlap[order]
 
 
-def _side_by_side(boxes: FloatArray) -> Iterable[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def _side_by_side(boxes: FloatArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Indices of all pairs of (N, 4) boxes whose x ranges overlap, in chunks.
 
     In the order of the left sides, the partners of a box are those from the next to the first that

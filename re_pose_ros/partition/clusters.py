@@ -8,11 +8,10 @@ from functools import cached_property
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from re_pose_ros.detections import Detections
 from re_pose_ros.fusion.merge import merge
-from re_pose_ros.geometry import Block, FloatArray, box_areas, enclosing_block, intersections
+from re_pose_ros.geometry import Block, FloatArray, box_areas, enclosing_block
 from re_pose_ros.partition.base import PartitionContext, PartitionSettings, smallest_variant
 from re_pose_ros.partition.mean_shift import mean_shift
 from re_pose_ros.partition.perspective import Perspective, object_sizes
@@ -22,29 +21,28 @@ from re_pose_ros.plan import BlockRequest
 CONTAINED = 0.9
 """Share of a block's area that another must cover to stand in for it."""
 
+Extent = tuple[float, float, float, float]
+"""x1, y1, x2, y2 around some boxes."""
 
-def block_around(
-    boxes: FloatArray, margin: float, min_side: int, frame_size: tuple[int, int]
-) -> Block:
-    """The block that shows (N, 4) boxes, N >= 1, and ``margin`` median object sizes around them.
+
+def block_around(extent: Extent, grow: float, min_side: int, frame_size: tuple[int, int]) -> Block:
+    """The block that shows ``extent`` and ``grow`` pixels around it.
 
     It has at least ``min_side`` pixels on each side (or the frame's), and lies in the frame.
     """
-    grow = margin * float(np.median(object_sizes(boxes)))
-    lows: list[float] = boxes[:, :2].min(axis=0).tolist()
-    highs: list[float] = boxes[:, 2:].max(axis=0).tolist()
-    spans = [
-        _span(low - grow, high + grow, min_side, length)
-        for low, high, length in zip(lows, highs, frame_size, strict=True)
-    ]
-    (left, right), (top, bottom) = spans
+    x1, y1, x2, y2 = extent
+    width, height = frame_size
+    left, right = _span(x1 - grow, x2 + grow, min_side, width)
+    top, bottom = _span(y1 - grow, y2 + grow, min_side, height)
     return enclosing_block(left, top, right, bottom, frame_size)
 
 
 def _span(low: float, high: float, least: int, length: int) -> tuple[float, float]:
     """The range low to high within 0 to ``length``, widened to ``least`` (or ``length``)."""
     low, high = max(low, 0.0), min(high, float(length))
-    lacking = max(0.0, min(least, length) - (high - low)) / 2
+    lacking = (min(least, length) - (high - low)) / 2
+    if lacking <= 0:
+        return low, high
     low, high = low - lacking, high + lacking
     shift = max(0.0, -low) - max(0.0, high - length)
     return low + shift, high + shift
@@ -52,45 +50,54 @@ def _span(low: float, high: float, least: int, length: int) -> tuple[float, floa
 
 @dataclass(frozen=True, eq=False)
 class _Layout:
-    """What holds for all groups of one frame."""
+    """What holds for all groups of one frame.
 
-    boxes: FloatArray
-    sizes: FloatArray
+    Plain lists, as groups have few members: numpy's calls would take longer than their work.
+    """
+
+    boxes: list[Extent]
+    sizes: list[float]
+    centres: tuple[list[float], list[float]]
     frame_size: tuple[int, int]
     inputs: tuple[int, ...]
     settings: PartitionSettings
 
-    def group(self, members: NDArray[np.intp]) -> _Group:
-        block = block_around(
-            self.boxes[members], self.settings.margin, self.settings.min_block, self.frame_size
-        )
-        return _Group(self, np.sort(members), block)
+    def group(self, members: Sequence[int]) -> _Group:
+        lefts, tops, rights, bottoms = zip(*[self.boxes[k] for k in members], strict=True)
+        extent = (min(lefts), min(tops), max(rights), max(bottoms))
+        return self.grown(sorted(members), sorted([self.sizes[k] for k in members]), extent)
+
+    def grown(self, members: list[int], sizes: list[float], extent: Extent) -> _Group:
+        """The group, with the block that shows it."""
+        count, settings = len(sizes), self.settings
+        median = (sizes[(count - 1) // 2] + sizes[count // 2]) / 2
+        grow = settings.margin * median
+        block = block_around(extent, grow, settings.min_block, self.frame_size)
+        return _Group(self, members, sizes, extent, block)
 
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Objects that are looked at together; ``members`` are rising indices into the layout."""
+    """Objects that are looked at together.
+
+    ``members`` are rising indices into the layout, ``sizes`` are the members' from small to large,
+    ``extent`` is around the objects alone.
+    """
 
     layout: _Layout
-    members: NDArray[np.intp]
+    members: list[int]
+    sizes: list[float]
+    extent: Extent
     block: Block
 
-    @property
+    @cached_property
     def side(self) -> int:
         return max(self.block.width, self.block.height)
 
-    @cached_property
-    def extent(self) -> tuple[float, float, float, float]:
-        """x1, y1, x2, y2 around the objects alone."""
-        boxes = self.layout.boxes[self.members]
-        x1, y1 = boxes[:, :2].min(axis=0).tolist()
-        x2, y2 = boxes[:, 2:].max(axis=0).tolist()
-        return x1, y1, x2, y2
-
-    @cached_property
+    @property
     def small_object(self) -> float:
         """Size in pixels that three of four objects have at least."""
-        return float(np.sort(self.layout.sizes[self.members])[(len(self.members) - 1) // 4])
+        return self.sizes[(len(self.sizes) - 1) // 4]
 
     @cached_property
     def wanted_input(self) -> float:
@@ -107,7 +114,7 @@ class _Group:
     def is_sharp(self) -> bool:
         return self.input_size >= self.wanted_input
 
-    @property
+    @cached_property
     def cost(self) -> float:
         """Pixels of the network's input, which keeps the block's aspect ratio."""
         return self.input_size**2 * min(self.block.width, self.block.height) / self.side
@@ -117,7 +124,12 @@ class _Group:
         return self.input_size / self.side
 
     def joined(self, other: _Group) -> _Group:
-        return self.layout.group(np.concatenate([self.members, other.members]))
+        (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = self.extent, other.extent
+        return self.layout.grown(
+            sorted(self.members + other.members),
+            sorted(self.sizes + other.sizes),
+            (min(ax1, bx1), min(ay1, by1), max(ax2, bx2), max(ay2, by2)),
+        )
 
 
 class Clusters:
@@ -181,13 +193,21 @@ class Clusters:
 
     def _groups(self, boxes: FloatArray, context: PartitionContext, limit: int) -> list[_Group]:
         inputs = sorted({v.input_size for v in context.variants}) or [self.settings.whole_size]
+        middles = (boxes[:, :2] + boxes[:, 2:]) / 2
         layout = _Layout(
-            boxes, object_sizes(boxes), context.frame_size, tuple(inputs), self.settings
+            [(x1, y1, x2, y2) for x1, y1, x2, y2 in boxes.tolist()],
+            object_sizes(boxes).tolist(),
+            (middles[:, 0].tolist(), middles[:, 1].tolist()),
+            context.frame_size,
+            tuple(inputs),
+            self.settings,
         )
-        feet = np.column_stack([boxes[:, [0, 2]].mean(axis=1), boxes[:, 3]])
+        feet = np.column_stack([middles[:, 0], boxes[:, 3]])
         points = Perspective.fit(boxes).flatten(feet, context.frame_size[0] / 2)
-        labels = mean_shift(points, self.settings.bandwidth)
-        groups = [layout.group(np.flatnonzero(labels == k)) for k in range(labels.max() + 1)]
+        members: dict[int, list[int]] = {}
+        for k, label in enumerate(mean_shift(points, self.settings.bandwidth).tolist()):
+            members.setdefault(label, []).append(k)
+        groups = [layout.group(members[label]) for label in sorted(members)]
         groups = _split(_merge_to(groups, limit), limit)
         return _without_contained(_merge_where_cheaper(groups))
 
@@ -206,23 +226,40 @@ def _shared_area(a: Block, b: Block) -> int:
 
 
 def _merge_to(groups: Sequence[_Group], limit: int) -> list[_Group]:
-    """Join the two whose enclosing rectangle wastes least until there are at most ``limit``.
+    """Join the two whose enclosing rectangle wastes least until there are at most ``limit``."""
+    surplus = len(groups) - limit
+    if surplus <= 0:
+        return list(groups)
+    alive = dict(enumerate(groups))
+    # What is joined goes behind the others; there is room for all that will be.
+    blocks = np.zeros((4, len(groups) + surplus))
+    blocks[:, : len(groups)] = np.transpose([group.block.xyxy for group in groups])
+    wasted = np.full((blocks.shape[1], blocks.shape[1]), np.inf)
+    first, second = np.triu_indices(len(groups), 1)
+    wasted[first, second] = _wasted_areas(blocks[:, first], blocks[:, second])
+    for new in range(len(groups), blocks.shape[1]):
+        i, j = divmod(int(wasted.argmin()), blocks.shape[1])
+        joined = alive.pop(i).joined(alive.pop(j))
+        for gone in (i, j):
+            wasted[gone] = wasted[:, gone] = np.inf
+        blocks[:, new] = joined.block.xyxy
+        others = list(alive)
+        wasted[others, new] = _wasted_areas(blocks[:, others], blocks[:, new, None])
+        alive[new] = joined
+    return list(alive.values())
 
-    Wasted are the pixels that the rectangle shows and neither of the two blocks does.
+
+def _wasted_areas(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Pixels that the rectangle around two blocks shows and neither of them does.
+
+    For blocks x1, y1, x2, y2 of shape (4, N) and as many others, or one; shape (N,).
     """
-    groups = list(groups)
-    while len(groups) > limit:
-        blocks = np.array([group.block.xyxy for group in groups], np.float64)
-        low = np.minimum(blocks[:, None, :2], blocks[None, :, :2])
-        high = np.maximum(blocks[:, None, 2:], blocks[None, :, 2:])
-        areas = box_areas(blocks)
-        shown = areas[:, None] + areas[None, :] - intersections(blocks, blocks)
-        wasted = (high - low).prod(axis=2) - shown
-        wasted[np.tril_indices(len(groups))] = np.inf
-        i, j = np.unravel_index(wasted.argmin(), wasted.shape)
-        joined = groups[i].joined(groups[j])
-        groups = [group for k, group in enumerate(groups) if k not in (i, j)] + [joined]
-    return groups
+    around = np.maximum(a[2:], b[2:]) - np.minimum(a[:2], b[:2])
+    sides_a, sides_b = a[2:] - a[:2], b[2:] - b[:2]
+    shared = np.maximum(sides_a + sides_b - around, 0)
+    areas = (sides[0] * sides[1] for sides in (around, sides_a, sides_b, shared))
+    shown_around, shown_a, shown_b, shown_by_both = areas
+    return shown_around - (shown_a + shown_b - shown_by_both)
 
 
 def _split(groups: Sequence[_Group], limit: int) -> list[_Group]:
@@ -247,19 +284,23 @@ def _halves(group: _Group) -> list[_Group] | None:
     counts by its width times its nearness to the middle (1 there, 0 at the ends).
     """
     axis = 0 if group.block.width >= group.block.height else 1
-    boxes = group.layout.boxes[group.members]
-    centres = (boxes[:, axis] + boxes[:, axis + 2]) / 2
-    order = np.argsort(centres, kind="stable")
-    gaps = np.diff(centres[order])
-    if not len(gaps) or gaps.max() <= 0:
+    centre_of = group.layout.centres[axis]
+    order = sorted(group.members, key=centre_of.__getitem__)
+    centres = [centre_of[k] for k in order]
+    if centres[0] == centres[-1]:
         return None
     start, length = (group.block.x, group.block.width)
     if axis:
         start, length = (group.block.y, group.block.height)
-    middles = (centres[order][1:] + centres[order][:-1]) / 2
-    nearness = 1 - np.abs(middles - start - length / 2) / (length / 2)
-    at = int(np.argmax(gaps * nearness.clip(0.01))) + 1
-    halves = [group.layout.group(group.members[part]) for part in (order[:at], order[at:])]
+    middle = start + length / 2
+
+    def weight(at: int) -> float:
+        low, high = centres[at - 1], centres[at]
+        nearness = 1 - abs((low + high) / 2 - middle) / (length / 2)
+        return (high - low) * max(nearness, 0.01)
+
+    at = max(range(1, len(order)), key=weight)
+    halves = [group.layout.group(part) for part in (order[:at], order[at:])]
     return halves if max(half.side for half in halves) < group.side else None
 
 
@@ -309,8 +350,8 @@ def _without_contained(groups: Sequence[_Group]) -> list[_Group]:
 def _stands_in(other: _Group, group: _Group) -> bool:
     if other.scale < group.scale:
         return False
-    boxes = group.layout.boxes[group.members]
-    x1, y1, x2, y2 = other.block.xyxy
-    shows_all = bool((boxes[:, :2] >= (x1, y1)).all() and (boxes[:, 2:] <= (x2, y2)).all())
+    (left, top, right, bottom), (x1, y1, x2, y2) = group.extent, other.block.xyxy
+    if not (left >= x1 and top >= y1 and right <= x2 and bottom <= y2):
+        return False
     shared = _shared_area(group.block, other.block)
-    return shows_all and shared >= CONTAINED * group.block.area
+    return shared >= CONTAINED * group.block.area
