@@ -13,10 +13,6 @@ import pytest
 
 from .harness import Bench, Child
 
-HEEDS_SIGHUP = pytest.mark.skipif(
-    signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, reason="runs under nohup, which is heeded"
-)
-
 pytestmark = pytest.mark.ros
 
 
@@ -48,12 +44,7 @@ def all_gone(pids: list[int]) -> bool:
 
 @pytest.mark.parametrize(
     ("number", "times"),
-    [
-        (signal.SIGINT, 1),
-        (signal.SIGTERM, 1),
-        pytest.param(signal.SIGHUP, 1, marks=HEEDS_SIGHUP),
-        (signal.SIGTERM, 2),
-    ],
+    [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGTERM, 2)],
 )
 def test_a_signal_ends_all_processes(
     bench: Bench, temporary: Path, tmp_path: Path, number: signal.Signals, times: int
