@@ -84,13 +84,6 @@ def iou(a: FloatArray, b: FloatArray) -> FloatArray:
     return _ratio(shared, union)
 
 
-def ios(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Pairwise intersection over the smaller box, shape (N, M), in [0, 1]."""
-    shared = intersections(a, b)
-    smaller = np.minimum(box_areas(a)[:, None], box_areas(b)[None, :])
-    return _ratio(shared, smaller)
-
-
 def _ratio(part: FloatArray, whole_area: FloatArray) -> FloatArray:
     """``part`` / ``whole_area`` in place; 0 where there is no area, as ``part`` is 0 there too."""
     np.maximum(whole_area, np.finfo(whole_area.dtype).tiny, out=whole_area)

@@ -11,7 +11,7 @@ from re_pose_ros.detection.profile import Profile, VariantProfile
 from re_pose_ros.errors import InputError
 from re_pose_ros.plan import Variant
 from re_pose_ros.planning.costs import CostModel, CostSettings, profiled_pixels
-from re_pose_ros.planning.tracking import Level
+from re_pose_ros.planning.level import Level
 
 SMALL, MIDDLE, LARGE = (Variant("yolo11n", size) for size in (160, 320, 640))
 OTHER = Variant("yolo11s", 320)

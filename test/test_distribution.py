@@ -22,7 +22,7 @@ from re_pose_ros.distribution import (
     TrackerSettings,
 )
 from re_pose_ros.distribution.association import assign_pairs, candidates, near_pairs
-from re_pose_ros.distribution.camera import common_shift, common_velocity
+from re_pose_ros.distribution.camera_motion import common_shift, common_velocity
 from re_pose_ros.distribution.detectability import detection_probability, usual_recall
 from re_pose_ros.distribution.motion import Array, Motion, correct, forecast
 from re_pose_ros.distribution.schedule import changed_share, thumbnail

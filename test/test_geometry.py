@@ -14,7 +14,6 @@ from re_pose_ros.geometry import (
     crop_to_full,
     enclosing_block,
     intersections,
-    ios,
     iou,
     whole,
 )
@@ -34,7 +33,7 @@ def pixels(one: np.ndarray) -> set[tuple[int, int]]:
 @given(boxes, boxes)
 def test_overlaps_agree_with_counting_pixels(a: np.ndarray, b: np.ndarray) -> None:
     shape = (len(a), len(b))
-    assert intersections(a, b).shape == iou(a, b).shape == ios(a, b).shape == shape
+    assert intersections(a, b).shape == iou(a, b).shape == shape
     sets_a, sets_b = [pixels(one) for one in a], [pixels(one) for one in b]
     for i, first in enumerate(sets_a):
         assert box_areas(a)[i] == len(first)
@@ -42,19 +41,17 @@ def test_overlaps_agree_with_counting_pixels(a: np.ndarray, b: np.ndarray) -> No
             shared = len(first & second)
             assert intersections(a, b)[i, j] == shared
             assert iou(a, b)[i, j] == pytest.approx(shared / len(first | second))
-            assert ios(a, b)[i, j] == pytest.approx(shared / min(len(first), len(second)))
 
 
 def test_overlap_with_a_box_without_area_is_zero() -> None:
     a = np.array([[5, 5, 5, 9]], np.float32)
-    assert iou(a, a)[0, 0] == ios(a, a)[0, 0] == 0
+    assert iou(a, a)[0, 0] == 0
 
 
 def test_overlaps_leave_their_arguments_alone() -> None:
     a = np.array([[0, 0, 4, 4], [2, 2, 8, 8]], np.float32)
     before = a.copy()
     iou(a, a)
-    ios(a, a)
     np.testing.assert_array_equal(a, before)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
+from bench_model import bright_squares
 from numpy.typing import NDArray
 
 from re_pose_ros.detection.model import Model
@@ -14,18 +14,6 @@ from re_pose_ros.pipeline import Pipeline
 
 SQUARES = [(60, 40), (100, 44), (900, 500), (940, 520), (1000, 480)]
 SIDE = 20
-
-
-def bright_squares(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-    """Boxes of the white areas of (B, H, W, 3) images, as a network would report them."""
-    results = []
-    for image in batch:
-        _, _, stats, _ = cv2.connectedComponentsWithStats(
-            (image.min(axis=2) > 200).astype(np.uint8)
-        )
-        rows = [[x, y, x + w, y + h, 0.9, 0] for x, y, w, h, area in stats[1:] if area > 12]
-        results.append(np.array(rows, np.float32).reshape(-1, 6))
-    return results
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,12 +119,11 @@ def detection_loss(network: Any, outputs: Any, targets: dict[str, Any]) -> Any:
     return parts.sum() / len(outputs["scores"])
 
 
-def moving_average(network: Any) -> tuple[Any, Callable[[Any], None]]:
-    """A copy of ``network`` that follows it smoothly, and the step that makes it follow."""
+def moving_average(network: Any) -> Any:
+    """A copy of ``network`` (its ``ema``) that follows it smoothly, by ``update(network)``."""
     from ultralytics.utils.torch_utils import ModelEMA
 
-    average = ModelEMA(network)
-    return average, average.update
+    return ModelEMA(network)
 
 
 def save_network(network: Any, path: Path) -> None:

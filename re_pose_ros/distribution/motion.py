@@ -19,13 +19,11 @@ from re_pose_ros.detections import Index
 
 Array = NDArray[np.float64]
 
-COORDINATES = 4
-"""Centre x and y in pixels, natural logarithms of width and height in pixels."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Motion:
-    """N objects.
+    """N objects by four coordinates: centre x and y in pixels, and the natural logarithms of width
+    and height in pixels.
 
     ``state`` (5, N, 4) holds for the four coordinates: the value, its rate of change per second,
     the variance of the value, the covariance of both, and the variance of the rate.

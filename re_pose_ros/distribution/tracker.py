@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from re_pose_ros.detections import Detections
 from re_pose_ros.distribution.association import assign_pairs, candidates
-from re_pose_ros.distribution.camera import common_shift, common_velocity
+from re_pose_ros.distribution.camera_motion import common_shift, common_velocity
 from re_pose_ros.distribution.detectability import Recall, detection_probability, usual_recall
 from re_pose_ros.distribution.motion import Array
 from re_pose_ros.distribution.objects import ObjectDistribution

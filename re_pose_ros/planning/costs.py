@@ -13,8 +13,8 @@ from re_pose_ros.detection.preprocess import canvas_size
 from re_pose_ros.detection.profile import Profile
 from re_pose_ros.errors import InputError
 from re_pose_ros.plan import Variant
+from re_pose_ros.planning.level import Level
 from re_pose_ros.planning.options import Floats
-from re_pose_ros.planning.tracking import Level
 
 PROFILE_ASPECT = 16 / 9
 """Width over height of the blocks that profiles are measured with."""

@@ -145,7 +145,7 @@ def train_detector(
     network = new_network(WIDTHS[settings.network], CLASSES).to(
         device, memory_format=torch.channels_last
     )
-    average, follow = moving_average(network)
+    average = moving_average(network)
     optimizer = torch.optim.AdamW(_groups(network), lr=settings.learning_rate, betas=(0.9, 0.99))
     state = _State(network, average, optimizer)
     checkpoint = folder / f"{settings.network}.checkpoint"
@@ -161,7 +161,7 @@ def train_detector(
                 group["lr"] = _learning_rate(state.iteration, settings)
             images, targets = _batch(small, large, state.iteration, settings.seed)
             loss = _step(state, images, targets, settings.bfloat16, device)
-            follow(network)
+            average.update(network)
             state.iteration += 1
             smooth = loss if not smooth else 0.98 * smooth + 0.02 * loss
             progress.set_postfix(loss=f"{smooth:.3f}", refresh=False)
