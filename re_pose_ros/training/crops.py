@@ -6,6 +6,7 @@ import math
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,8 @@ def collect(folder: Path, scenes: int, seed: int, processes: int) -> tuple[Crops
         raise InputError(f"{folder} cannot be made: {error.strerror}") from error
     missing = [k for k, path in enumerate(paths) if not path.exists()]
     if missing:
-        with ProcessPoolExecutor(processes) as pool:
+        # A fork of a process with threads, as torch has them, may hang.
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
             jobs = [pool.submit(_write, paths[k], scene_of(k, seed)) for k in missing]
             for job in tqdm(as_completed(jobs), "drawing scenes", len(jobs), unit="scene"):
                 job.result()
