@@ -21,7 +21,7 @@ from re_pose_ros.fusion.fuse import FusionSettings, fuse
 from re_pose_ros.image_codec import decode_compressed, encode_jpeg
 from re_pose_ros.partition import make_partitioner
 from re_pose_ros.partition.assign import assign
-from re_pose_ros.partition.base import PartitionContext, PartitionSettings
+from re_pose_ros.partition.base import FrameOutcome, PartitionContext, PartitionSettings
 from re_pose_ros.plan import Plan, PlannedBlock, Slot
 
 
@@ -135,7 +135,7 @@ class Pipeline:
         answers, block_ms = self._detect(plan.blocks, images)
         mark("detect")
         detections = fuse(plan, answers, size, self._fusion)
-        self._partitioner.observe(detections)
+        self._partitioner.observe(FrameOutcome(detections, plan.blocks))
         mark("fusion")
         self._frames += 1
         stages = {stage: (end - start) * 1e3 for (_, start), (stage, end) in pairwise(marks)}

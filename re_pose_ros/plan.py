@@ -51,14 +51,20 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class BlockRequest:
-    """A block and the network asked for it; ``variant`` None leaves it to the worker.
+    """A block, the network asked for it, and who is to look at it.
 
-    ``expected_accuracy`` in [0, 1] is the planner's estimate; 0 where it makes none.
+    Attributes:
+        block: what is shown.
+        variant: None leaves it to the worker.
+        expected_accuracy: share of its objects that a planner expects to be found, in [0, 1]; 0
+            where it makes no estimate.
+        worker: None leaves it to ``partition.assign``.
     """
 
     block: Block
     variant: Variant | None = None
     expected_accuracy: float = 0.0
+    worker: str | None = None
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -87,6 +93,27 @@ class PlannedBlock:
     @property
     def block(self) -> Block:
         return self.request.block
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a planner expects of the blocks it asks for.
+
+    Attributes:
+        value: number of objects that will be found.
+        makespan_ms: from having the frame to having its detections.
+        budget_ms: what that may take.
+        objective: what was planned for; see ``planning.Objective``.
+        done_ms: per block, from having the frame to having its answer.
+        clusters: what the blocks were made from.
+    """
+
+    value: float
+    makespan_ms: float
+    budget_ms: float
+    objective: str
+    done_ms: tuple[float, ...] = ()
+    clusters: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

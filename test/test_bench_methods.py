@@ -26,7 +26,7 @@ from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
 from re_pose_ros.geometry import Block, whole
 from re_pose_ros.ground_truth import GroundTruth
-from re_pose_ros.partition.base import PartitionSettings
+from re_pose_ros.partition.base import FrameOutcome, PartitionSettings
 from re_pose_ros.plan import Variant
 
 SPEEDS = {"edge_0": 0.5, "edge_1": 2.0, "edge_2": 1.0}
@@ -93,7 +93,7 @@ def test_ground_truth_looks_where_objects_are_and_nowhere_else() -> None:
             inside = (boxes[:, :2] <= (x1, y1)).all(axis=1) & (boxes[:, 2:] >= (x2, y2)).all(axis=1)
             assert inside.any()
         assert len(boxes) == 2 and whole(1280, 720).xyxy not in map(tuple, boxes)
-        method.observe(Detections.empty())
+        method.observe(FrameOutcome(Detections.empty()))
     assert blocks_of(method, GroundTruth.empty()) == [whole(1280, 720)]
 
 
@@ -106,19 +106,19 @@ def test_elf_has_native_inputs_a_part_per_worker_and_its_authors_looks() -> None
         if turn == 2:
             widths = {p.slot.worker: p.block.width for p in plan}
         sizes.append(sorted(p.request.variant.input_size for p in plan if p.request.variant))
-        method.observe(seen)
+        method.observe(FrameOutcome(seen))
     assert [len(s) for s in sizes] == [1, 3, 3, 4] and sizes[0] == [1280]
     often = only("elf", partition=PartitionSettings(look_every=1), changed={"look_every"})
     for _ in range(3):
         assert whole(1280, 720) in blocks_of(often)
-        often.observe(seen)
+        often.observe(FrameOutcome(seen))
     assert widths["edge_1"] > widths["edge_2"] > widths["edge_0"]
 
 
 def test_a_method_forgets_where_a_sequence_begins() -> None:
     method = only("clusters")
     first = blocks_of(method)
-    method.observe(Detections.of([(100, 100, 140, 140)], [0.9], [0]))
+    method.observe(FrameOutcome(Detections.of([(100, 100, 140, 140)], [0.9], [0])))
     assert blocks_of(method) != first
     method.begin()
     assert blocks_of(method) == first

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from re_pose_ros.detections import Detections
 from re_pose_ros.geometry import Block, whole
-from re_pose_ros.partition import PartitionContext, PartitionSettings, make_partitioner
+from re_pose_ros.partition import (
+    FrameOutcome,
+    PartitionContext,
+    PartitionSettings,
+    make_partitioner,
+)
 from re_pose_ros.partition.elf import Elf, moved, parts_of
 from re_pose_ros.plan import BlockRequest, Variant
 
@@ -27,7 +32,7 @@ def context(speeds: tuple[float, ...] = (1.0, 1.0), slots: int = 16) -> Partitio
 
 def after_look(elf: Elf, seen: Detections, where: PartitionContext) -> list[BlockRequest]:
     elf.partition(where)
-    elf.observe(seen)
+    elf.observe(FrameOutcome(seen))
     return elf.partition(where)
 
 
@@ -42,7 +47,7 @@ def test_the_first_look_is_in_full_resolution_and_later_ones_are_not() -> None:
         requests = method.partition(context())
         found = [r.variant for r in requests if r.block == whole(*HD)]
         looks.append([variant.input_size if variant else 0 for variant in found])
-        method.observe(at((100, 100, 140, 140), (900, 500, 960, 560)))
+        method.observe(FrameOutcome(at((100, 100, 140, 140), (900, 500, 960, 560))))
     assert looks == [[1280], [], [], [512], [], [], [512]]
 
 
@@ -50,7 +55,7 @@ def test_without_objects_there_is_a_look_in_every_frame() -> None:
     method = elf()
     for _ in range(3):
         assert [r.block for r in method.partition(context())] == [whole(*HD)]
-        method.observe(Detections.empty())
+        method.observe(FrameOutcome(Detections.empty()))
 
 
 def test_widths_are_in_the_proportion_of_the_speeds() -> None:
@@ -91,7 +96,7 @@ def test_one_slot_is_for_the_look_when_it_is_due() -> None:
     requests = []
     for _ in range(4):
         requests.append([r.block for r in method.partition(context(slots=1))])
-        method.observe(seen)
+        method.observe(FrameOutcome(seen))
     assert requests[0] == requests[2] == [whole(*HD)]
     assert len(requests[1]) == 1 and requests[1][0] != whole(*HD)
 

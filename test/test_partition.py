@@ -19,6 +19,7 @@ from re_pose_ros.errors import InputError
 from re_pose_ros.geometry import Block, box_areas, whole
 from re_pose_ros.partition import (
     PARTITIONERS,
+    FrameOutcome,
     PartitionContext,
     PartitionSettings,
     make_partitioner,
@@ -81,7 +82,7 @@ def test_blocks_fit_the_slots_and_the_frame(
             assert x1 >= 0 and y1 >= 0 and x2 <= size[0] and y2 <= size[1]
             assert request.variant in (variants or (None,))
         for partitioner in (first, second):
-            partitioner.observe(people(count, seed, size))
+            partitioner.observe(FrameOutcome(people(count, seed, size)))
 
 
 def test_wrong_names_and_settings_are_told() -> None:
@@ -279,7 +280,7 @@ def test_every_object_lies_wholly_in_a_block(
     clusters = make_partitioner("clusters", how)
     context = PartitionContext(HD, slots, BOTH)
     clusters.partition(context)  # the look at the start
-    clusters.observe(people(count, seed))
+    clusters.observe(FrameOutcome(people(count, seed)))
     blocks = [request.block for request in clusters.partition(context)]
     boxes = people(count, seed).xyxy.clip(0, [*HD, *HD])
     for box in boxes[box_areas(boxes) > 0]:
@@ -294,7 +295,7 @@ def test_the_whole_frame_is_looked_at_when_due() -> None:
     for frame in range(12):
         requests = clusters.partition(context)
         looks.append(requests[-1] == BlockRequest(whole(*HD), LARGE))
-        clusters.observe(people(20, 3) if frame < 8 else Detections.empty())
+        clusters.observe(FrameOutcome(people(20, 3) if frame < 8 else Detections.empty()))
     # First, every fourth, and from frame 10 on as nothing is remembered.
     assert [k for k, look in enumerate(looks) if look] == [0, 4, 8, 10, 11]
 
@@ -304,13 +305,13 @@ def test_an_object_missed_once_is_still_covered() -> None:
     context = PartitionContext(HD, 6, BOTH)
     clusters.partition(context)
     pair = Detections.of([[100, 100, 130, 180], [900, 500, 930, 580]], [0.9, 0.8], [0, 0])
-    clusters.observe(pair)
-    clusters.observe(pair.take([0]))
+    clusters.observe(FrameOutcome(pair))
+    clusters.observe(FrameOutcome(pair.take([0])))
     assert len(clusters.partition(context)) == 2
-    clusters.observe(pair.take([0]))
+    clusters.observe(FrameOutcome(pair.take([0])))
     assert len(clusters.partition(context)) == 1
     clusters.settings = replace(clusters.settings, memory=1)
-    clusters.observe(pair)
+    clusters.observe(FrameOutcome(pair))
     assert len(clusters.partition(context)) == 2
 
 
@@ -319,7 +320,9 @@ def test_small_objects_get_larger_inputs() -> None:
     for side, expected in ((60, SMALL), (20, LARGE)):
         clusters = make_partitioner("clusters")
         clusters.partition(context)
-        clusters.observe(Detections.of([[600, 300, 600 + side, 300 + side]], [0.9], [0]))
+        clusters.observe(
+            FrameOutcome(Detections.of([[600, 300, 600 + side, 300 + side]], [0.9], [0]))
+        )
         (request,) = clusters.partition(context)
         assert request.variant == expected
 
@@ -331,7 +334,7 @@ def test_a_wide_crowd_is_split_while_slots_remain() -> None:
         clusters = make_partitioner("clusters", PartitionSettings(look_every=1000))
         context = PartitionContext(HD, slots, BOTH)
         clusters.partition(context)
-        clusters.observe(crowd)
+        clusters.observe(FrameOutcome(crowd))
         requests = clusters.partition(context)
         scales = [r.variant.input_size / max(r.block.width, r.block.height) for r in requests]  # type: ignore[union-attr]
         sharpness.append(min(scales))

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from re_pose_ros.bench.makespan import Network
 from re_pose_ros.bench.measure import Conditions, Timing, look, look_and_measure
 from re_pose_ros.bench.methods import Method, MethodSettings, make_methods
 from re_pose_ros.bench.options import BenchOptions
@@ -25,6 +24,7 @@ from re_pose_ros.frame import Frame
 from re_pose_ros.geometry import Block
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.image_codec import encode_jpeg
+from re_pose_ros.planning.makespan import Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from re_pose_ros.bench.makespan import BlockCost, Network, makespan_ms
 from re_pose_ros.bench.methods import Method
 from re_pose_ros.bench.pool import CLOCKS, Answer, Clock, Pool, Task
 from re_pose_ros.block_image import scaled_crop
@@ -16,7 +15,9 @@ from re_pose_ros.fusion.fuse import FusionSettings, fuse
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.partition.assign import assign
+from re_pose_ros.partition.base import FrameOutcome
 from re_pose_ros.plan import Plan, PlannedBlock
+from re_pose_ros.planning.makespan import BlockCost, Network, makespan_ms
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _look(
     }
     detections = fuse(plan, found, frame.size, conditions.fusion)
     sure = detections.confidence >= conditions.observed_confidence
-    method.observe(detections.take(sure))
+    method.observe(FrameOutcome(detections.take(sure), plan.blocks))
     return _Looked(
         plan,
         tuple(tasks),

@@ -16,10 +16,15 @@ from re_pose_ros.geometry import Block, whole
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.partition import PARTITIONERS, Partitioner, make_partitioner
 from re_pose_ros.partition.assign import assign
-from re_pose_ros.partition.base import PartitionContext, PartitionSettings, smallest_variant
+from re_pose_ros.partition.base import (
+    FrameOutcome,
+    PartitionContext,
+    PartitionSettings,
+    smallest_variant,
+)
 from re_pose_ros.partition.clusters import Clusters
 from re_pose_ros.partition.tiles import whole_look
-from re_pose_ros.plan import BlockRequest, PlannedBlock, Variant
+from re_pose_ros.plan import BlockRequest, Expectation, PlannedBlock, Variant
 
 DEFAULT = (
     "whole_640",
@@ -62,8 +67,8 @@ class Method(Protocol):
     def plan(self, frame: Frame, truth: GroundTruth) -> tuple[PlannedBlock, ...]:
         """The blocks of the next frame on their workers; ``truth`` is for methods that cheat."""
 
-    def observe(self, detections: Detections) -> None:
-        """Take the fused detections of that frame, in its pixels."""
+    def observe(self, outcome: FrameOutcome) -> None:
+        """Take what came of that frame."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +125,8 @@ class Partitioned:
         requests = self._partitioner.partition(context)
         return assign(requests, dict.fromkeys(self.workers, self.slots), speed=self.workers)
 
-    def observe(self, detections: Detections) -> None:
-        self._partitioner.observe(detections)
+    def observe(self, outcome: FrameOutcome) -> None:
+        self._partitioner.observe(outcome)
 
 
 class SahiTiles:
@@ -129,6 +134,7 @@ class SahiTiles:
 
     name = "tiles"
     notes: tuple[str, ...] = ()
+    expected: Expectation | None = None
 
     def __init__(self, settings: PartitionSettings) -> None:
         self.settings = settings
@@ -144,7 +150,7 @@ class SahiTiles:
             requests.append(whole_look(context, settings))
         return requests
 
-    def observe(self, detections: Detections) -> None:
+    def observe(self, outcome: FrameOutcome) -> None:
         """Nothing to learn."""
 
 
@@ -153,6 +159,7 @@ class WholeImage:
 
     name = "whole_image"
     notes: tuple[str, ...] = ()
+    expected: Expectation | None = None
 
     def __init__(self, settings: PartitionSettings) -> None:
         self.settings = settings
@@ -160,7 +167,7 @@ class WholeImage:
     def partition(self, context: PartitionContext) -> list[BlockRequest]:
         return [BlockRequest(whole(*context.frame_size))]
 
-    def observe(self, detections: Detections) -> None:
+    def observe(self, outcome: FrameOutcome) -> None:
         """Nothing to learn."""
 
 
@@ -169,6 +176,7 @@ class TruthBlocks:
 
     name = "ground_truth"
     notes: tuple[str, ...] = ()
+    expected: Expectation | None = None
 
     def __init__(self, settings: PartitionSettings) -> None:
         self.settings = settings
@@ -183,7 +191,7 @@ class TruthBlocks:
         blocks = Clusters(self.settings).around(there, context, context.slots)
         return blocks or [whole_look(context, self.settings)]
 
-    def observe(self, detections: Detections) -> None:
+    def observe(self, outcome: FrameOutcome) -> None:
         """It knows already."""
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from re_pose_ros.bench.makespan import Links
 from re_pose_ros.bench.methods import DEFAULT
 from re_pose_ros.bench.pool import Detector
 from re_pose_ros.errors import InputError
 from re_pose_ros.fusion.fuse import FusionSettings
 from re_pose_ros.partition.base import PartitionSettings
+from re_pose_ros.planning.makespan import Links
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,12 @@ from re_pose_ros.nodes.timing import JUMP_BACK_NS, deadline_of
 from re_pose_ros.parameters.tables import PARTITIONER
 from re_pose_ros.partition import make_partitioner
 from re_pose_ros.partition.assign import assign
-from re_pose_ros.partition.base import PartitionContext, Partitioner, PartitionSettings
+from re_pose_ros.partition.base import (
+    FrameOutcome,
+    PartitionContext,
+    Partitioner,
+    PartitionSettings,
+)
 from re_pose_ros.plan import Plan, Slot, Variant
 from re_pose_ros.sources.calibration import Calibration, default_calibration
 
@@ -227,7 +232,7 @@ class PartitionerNode(PipelineNode):
         with self._changed:
             fused, self._fused = list(self._fused), deque(maxlen=LOCKSTEP_QUEUE)
         for _, message in fused:
-            self._partitioner.observe(read_detections(message)[0])
+            self._partitioner.observe(FrameOutcome(read_detections(message)[0]))
         slots = {name: len(matched) for name, matched in workers.items()}
         speeds = (1.0,) * len(slots)
         context = PartitionContext(frame.size, sum(slots.values()), self._variants(workers), speeds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from re_pose_ros.parameters.table import Parameter, Table
 from re_pose_ros.partition.base import RANGES, PartitionSettings
+from re_pose_ros.planning import OBJECTIVES
 
 MODE = Parameter(
     "mode",
@@ -112,7 +113,7 @@ PARTITIONER = Table(
             "partitioner",
             "clusters",
             "how a frame becomes blocks",
-            choices=("clusters", "elf", "uniform", "whole"),
+            choices=("re_pose", "greedy", "clusters", "elf", "uniform", "whole"),
         ),
         _partition("tile_size", "uniform: edge of a tile", "px"),
         _partition("overlap", "uniform: share of a tile"),
@@ -133,6 +134,20 @@ PARTITIONER = Table(
         _partition("look_scale", "elf: network-input pixels per image pixel of a look"),
         _partition("memory", "clusters: frames for which a seen object is remembered"),
         _partition("max_blocks", "clusters: blocks per frame; 0 is as many as slots"),
+        _partition(
+            "budget_ms", "re_pose, greedy: from having a frame to having its detections", "ms"
+        ),
+        Parameter(
+            "objective",
+            PartitionSettings().objective,
+            "re_pose, greedy: accuracy: most objects within the budget; latency: soonest with "
+            "nearly as many; balanced: between the two",
+            choices=OBJECTIVES,
+            live=True,
+        ),
+        _partition(
+            "unseen_frames", "re_pose, greedy: frames for which a part of the frame may go unseen"
+        ),
         WORKERS,
         CROP_WORKERS,
         SLOTS,

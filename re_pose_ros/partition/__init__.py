@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from re_pose_ros.errors import InputError
-from re_pose_ros.partition.base import PartitionContext, Partitioner, PartitionSettings
+from re_pose_ros.partition.base import (
+    FrameOutcome,
+    PartitionContext,
+    Partitioner,
+    PartitionSettings,
+)
 from re_pose_ros.partition.clusters import Clusters
 from re_pose_ros.partition.elf import Elf
+from re_pose_ros.partition.re_pose import RePose, RePoseOptions
 from re_pose_ros.partition.tiles import Uniform, Whole
 
 __all__ = [
     "PARTITIONERS",
+    "FrameOutcome",
     "PartitionContext",
     "PartitionSettings",
     "Partitioner",
@@ -19,7 +26,12 @@ __all__ = [
 ]
 
 PARTITIONERS: dict[str, Callable[[PartitionSettings], Partitioner]] = {
-    kind.name: kind for kind in (Whole, Uniform, Clusters, Elf)
+    "whole": Whole,
+    "uniform": Uniform,
+    "clusters": Clusters,
+    "elf": Elf,
+    "greedy": lambda settings: RePose(settings, RePoseOptions("greedy"), "greedy"),
+    "re_pose": RePose,
 }
 """Every method by the name that users choose it by."""
 

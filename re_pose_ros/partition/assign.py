@@ -27,8 +27,9 @@ def assign(
 ) -> tuple[PlannedBlock, ...]:
     """Place each request on a slot so that the busiest worker has little more than its share.
 
-    Longest processing time first (Graham 1969): by falling cost, each to the worker that would be
-    done with it first among those with a free slot. The result is in the order of ``requests``.
+    Requests that name their worker go there; the others by longest processing time first (Graham
+    1969): by falling cost, each to the worker that would be done with it first among those with a
+    free slot. The result is in the order of ``requests``.
 
     Args:
         requests: the blocks.
@@ -37,7 +38,7 @@ def assign(
         speed: work per time of each worker; 1 for those not named.
 
     Raises:
-        ValueError: more requests than slots.
+        ValueError: more requests than slots, or a worker is named that is not there.
     """
     total = sum(workers.values())
     if len(requests) > total:
@@ -47,10 +48,13 @@ def assign(
     used = dict.fromkeys(busy, 0)
     placed: dict[int, PlannedBlock] = {}
     costs = [cost(request) for request in requests]
-    for k in sorted(range(len(requests)), key=lambda k: -costs[k]):
+    # Those that know their worker first.
+    for k in sorted(range(len(requests)), key=lambda k: (requests[k].worker is None, -costs[k])):
         free = [worker for worker in busy if used[worker] < workers[worker]]
         done = {worker: busy[worker] + costs[k] / speed.get(worker, 1.0) for worker in free}
-        worker = min(free, key=done.__getitem__)
+        worker = requests[k].worker or min(free, key=done.__getitem__)
+        if worker not in done:
+            raise ValueError(f"no slot is left on worker '{worker}' for {requests[k].block}")
         placed[k] = PlannedBlock(Slot(worker, used[worker]), requests[k])
         busy[worker] = done[worker]
         used[worker] += 1

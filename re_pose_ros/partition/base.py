@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from re_pose_ros.detection.profile import Profile
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
-from re_pose_ros.plan import BlockRequest, Variant
+from re_pose_ros.plan import BlockRequest, Expectation, PlannedBlock, Variant
+from re_pose_ros.planning.options import OBJECTIVES
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,11 @@ class PartitionSettings:
         look_every: clusters, elf: a look at the whole frame in every so many frames, 1 to 1000.
         look_scale: elf: network-input pixels per image pixel of a look, 0.05 to 1.
         memory: clusters: for how many frames an object is remembered, 1 to 100.
+        budget_ms: re_pose, greedy: from having a frame to having its detections, 5 to 60000.
+        objective: re_pose, greedy: ``latency``, ``accuracy`` or ``balanced``; see
+            ``planning.Objective``.
+        unseen_frames: re_pose, greedy: for how many frames a part of the frame may go unseen, 0 to
+            1000.
 
     An object's size is the square root of its box's area, as in COCO.
     Raises InputError for a value outside its range.
@@ -52,12 +62,20 @@ class PartitionSettings:
     look_every: int = 10
     look_scale: float = 0.4
     memory: int = 3
+    budget_ms: float = 150.0
+    objective: str = "accuracy"
+    unseen_frames: int = 10
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"partition setting {name} = {value} is not in [{low}, {high}]")
+        if self.objective not in OBJECTIVES:
+            raise InputError(
+                f"partition setting objective = '{self.objective}' is unknown; use "
+                f"{', '.join(OBJECTIVES)}"
+            )
 
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -73,6 +91,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "look_every": (1, 1000),
     "look_scale": (0.05, 1.0),
     "memory": (1, 100),
+    "budget_ms": (5.0, 60_000.0),
+    "unseen_frames": (0, 1000),
 }
 """Inclusive range of each number in ``PartitionSettings``."""
 
@@ -87,6 +107,11 @@ class PartitionContext:
         variants: networks that every worker offers; empty where that is unknown.
         speeds: work per time of each worker, relative to one another, in any order; empty where
             that is unknown.
+        workers: slots of each worker by name, ``slots`` together; empty where that is unknown.
+        profiles: what each worker can do, by name; none of those that are not ours.
+        stamp_ns: the frame's time; None where it has none.
+        thumbnail: the frame, small; see ``distribution.schedule.thumbnail``. None where nobody
+            made one.
 
     Raises InputError where there is no slot or no pixel.
     """
@@ -95,12 +120,66 @@ class PartitionContext:
     slots: int
     variants: tuple[Variant, ...] = ()
     speeds: tuple[float, ...] = ()
+    workers: Mapping[str, int] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    stamp_ns: int | None = None
+    thumbnail: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         if self.slots < 1:
             raise InputError(f"partitioning needs at least one worker slot, got {self.slots}")
         if min(self.frame_size) < 1:
             raise InputError(f"a frame of {self.frame_size} pixels cannot be partitioned")
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOutcome:
+    """What came of one block of a plan; what nobody measured is None.
+
+    Attributes:
+        answered: whether its detections arrived, in time to be fused.
+        compute_ms: the worker's own time for it.
+        transfer_ms: the time it spent outside the worker, there and back.
+        sent_bytes: size of its image.
+        encode_ms: the robot's time for cropping and encoding it.
+    """
+
+    answered: bool = True
+    compute_ms: float | None = None
+    transfer_ms: float | None = None
+    sent_bytes: int | None = None
+    encode_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameOutcome:
+    """What came of one frame.
+
+    Attributes:
+        detections: fused, in full-image pixels; ``block`` indexes ``blocks``.
+        blocks: those of the frame's plan.
+        outcomes: one per block; empty where nothing is known, but that all were answered.
+        stamp_ns: the frame's time; None where it has none.
+        overhead_ms: the robot's own work for the frame, without encoding: planning and fusion.
+    """
+
+    detections: Detections
+    blocks: tuple[PlannedBlock, ...] = ()
+    outcomes: tuple[BlockOutcome, ...] = ()
+    stamp_ns: int | None = None
+    overhead_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where there are outcomes, but not as many as blocks."""
+        if self.outcomes and len(self.outcomes) != len(self.blocks):
+            raise ValueError(f"{len(self.outcomes)} outcomes of {len(self.blocks)} blocks")
+
+    @property
+    def answered(self) -> tuple[bool, ...]:
+        """Per block, whether its detections arrived."""
+        if not self.outcomes:
+            return (True,) * len(self.blocks)
+        return tuple(outcome.answered for outcome in self.outcomes)
 
 
 class Partitioner(Protocol):
@@ -117,11 +196,18 @@ class Partitioner(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What the user should know about the last partition, one line each; mostly empty."""
 
-    def partition(self, context: PartitionContext) -> list[BlockRequest]:
-        """The blocks of the next frame: at least one, at most ``context.slots``."""
+    @property
+    def expected(self) -> Expectation | None:
+        """What is expected of the last partition; None of methods that expect nothing."""
 
-    def observe(self, detections: Detections) -> None:
-        """Take the fused detections of the latest frame, in full-image pixels."""
+    def partition(self, context: PartitionContext) -> list[BlockRequest]:
+        """The blocks of the next frame, in the order in which they are to be sent.
+
+        At least one, at most ``context.slots``; of one worker no more than it has slots.
+        """
+
+    def observe(self, outcome: FrameOutcome) -> None:
+        """Take what came of the latest frame."""
 
 
 def smallest_variant(variants: Sequence[Variant], input_size: float) -> Variant | None:

@@ -12,11 +12,16 @@ import numpy as np
 from re_pose_ros.detections import Detections
 from re_pose_ros.fusion.merge import merge
 from re_pose_ros.geometry import Block, FloatArray, box_areas, enclosing_block
-from re_pose_ros.partition.base import PartitionContext, PartitionSettings, smallest_variant
+from re_pose_ros.partition.base import (
+    FrameOutcome,
+    PartitionContext,
+    PartitionSettings,
+    smallest_variant,
+)
 from re_pose_ros.partition.mean_shift import mean_shift
 from re_pose_ros.partition.perspective import Perspective, object_sizes
 from re_pose_ros.partition.tiles import whole_look
-from re_pose_ros.plan import BlockRequest
+from re_pose_ros.plan import BlockRequest, Expectation
 
 CONTAINED = 0.9
 """Share of a block's area that another must cover to stand in for it."""
@@ -147,14 +152,15 @@ class Clusters:
 
     name = "clusters"
     notes: tuple[str, ...] = ()
+    expected: Expectation | None = None
 
     def __init__(self, settings: PartitionSettings) -> None:
         self.settings = settings
         self._recent: list[Detections] = []
         self._since_look: int | None = None
 
-    def observe(self, detections: Detections) -> None:
-        self._recent = [*self._recent, detections][-self.settings.memory :]
+    def observe(self, outcome: FrameOutcome) -> None:
+        self._recent = [*self._recent, outcome.detections][-self.settings.memory :]
 
     def remembered(self) -> Detections:
         """The objects of the last ``memory`` frames; ``block`` tells the frame."""

@@ -21,8 +21,13 @@ from numpy.typing import NDArray
 
 from re_pose_ros.detections import Detections
 from re_pose_ros.geometry import Block, FloatArray, box_areas, enclosing_block, iou, whole
-from re_pose_ros.partition.base import PartitionContext, PartitionSettings, smallest_variant
-from re_pose_ros.plan import BlockRequest
+from re_pose_ros.partition.base import (
+    FrameOutcome,
+    PartitionContext,
+    PartitionSettings,
+    smallest_variant,
+)
+from re_pose_ros.plan import BlockRequest, Expectation
 
 SAME_OBJECT = 0.3
 """IoU from which boxes of one class in consecutive frames are one object."""
@@ -71,6 +76,7 @@ class Elf:
 
     name = "elf"
     notes: tuple[str, ...] = ()
+    expected: Expectation | None = None
 
     def __init__(self, settings: PartitionSettings) -> None:
         self.settings = settings
@@ -78,8 +84,8 @@ class Elf:
         self._before = Detections.empty()
         self._since_look: int | None = None
 
-    def observe(self, detections: Detections) -> None:
-        self._before, self._last = self._last, detections
+    def observe(self, outcome: FrameOutcome) -> None:
+        self._before, self._last = self._last, outcome.detections
 
     def partition(self, context: PartitionContext) -> list[BlockRequest]:
         first = self._since_look is None

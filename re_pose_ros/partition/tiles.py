@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 
-from re_pose_ros.detections import Detections
 from re_pose_ros.geometry import Block, whole
-from re_pose_ros.partition.base import PartitionContext, PartitionSettings, smallest_variant
-from re_pose_ros.plan import BlockRequest
+from re_pose_ros.partition.base import (
+    FrameOutcome,
+    PartitionContext,
+    PartitionSettings,
+    smallest_variant,
+)
+from re_pose_ros.plan import BlockRequest, Expectation
 
 
 def whole_look(context: PartitionContext, settings: PartitionSettings) -> BlockRequest:
@@ -58,6 +62,7 @@ class Whole:
 
     name = "whole"
     notes: tuple[str, ...] = ()
+    expected: Expectation | None = None
 
     def __init__(self, settings: PartitionSettings) -> None:
         self.settings = settings
@@ -65,7 +70,7 @@ class Whole:
     def partition(self, context: PartitionContext) -> list[BlockRequest]:
         return [whole_look(context, self.settings)]
 
-    def observe(self, detections: Detections) -> None:
+    def observe(self, outcome: FrameOutcome) -> None:
         """Nothing to learn."""
 
 
@@ -78,6 +83,7 @@ class Uniform:
     """
 
     name = "uniform"
+    expected: Expectation | None = None
 
     def __init__(self, settings: PartitionSettings) -> None:
         self.settings = settings
@@ -104,5 +110,5 @@ class Uniform:
             requests.append(whole_look(context, settings))
         return requests
 
-    def observe(self, detections: Detections) -> None:
+    def observe(self, outcome: FrameOutcome) -> None:
         """Nothing to learn."""

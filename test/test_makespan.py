@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from re_pose_ros.bench.makespan import BlockCost, Network, makespan_ms
 from re_pose_ros.errors import InputError
+from re_pose_ros.planning.makespan import BlockCost, Network, makespan_ms
 
 SLOW = Network(8.0)  # a byte per microsecond
 FAST = Network(8.0, "own")

@@ -60,6 +60,34 @@ class BlockCost:
     work_ms: float
 
 
+def done_ms(
+    blocks: Sequence[BlockCost],
+    begin_ms: float,
+    network: Network,
+    speeds: Mapping[str, float],
+) -> list[float]:
+    """When each block's answer is there, in milliseconds from having the frame.
+
+    Args:
+        blocks: in the order in which they are encoded and sent.
+        begin_ms: when the first is begun with: the time of planning on the robot.
+        network: what the blocks travel on.
+        speeds: work per time of each worker; 1 for those not named.
+    """
+    encoded = begin_ms
+    links: dict[str, float] = {}
+    workers: dict[str, float] = {}
+    done = []
+    for block in blocks:
+        encoded += block.encode_ms
+        link = block.worker if network.links == "own" else ""
+        links[link] = max(encoded, links.get(link, 0.0)) + network.transfer_ms(block.size)
+        begin = max(links[link], workers.get(block.worker, 0.0))
+        workers[block.worker] = begin + block.work_ms / speeds.get(block.worker, 1.0)
+        done.append(workers[block.worker])
+    return done
+
+
 def makespan_ms(
     blocks: Sequence[BlockCost],
     partition_ms: float,
@@ -70,19 +98,11 @@ def makespan_ms(
     """From having the frame to having its detections, in milliseconds.
 
     Args:
-        blocks: in the order of the plan.
+        blocks: in the order in which they are encoded and sent.
         partition_ms: time of planning on the robot.
         fusion_ms: time of fusion on the robot.
         network: what the blocks travel on.
         speeds: work per time of each worker; 1 for those not named.
     """
-    encoded = partition_ms
-    links: dict[str, float] = {}
-    workers: dict[str, float] = {}
-    for block in blocks:
-        encoded += block.encode_ms
-        link = block.worker if network.links == "own" else ""
-        links[link] = max(encoded, links.get(link, 0.0)) + network.transfer_ms(block.size)
-        begin = max(links[link], workers.get(block.worker, 0.0))
-        workers[block.worker] = begin + block.work_ms / speeds.get(block.worker, 1.0)
-    return max(workers.values(), default=encoded) + fusion_ms
+    answers = done_ms(blocks, partition_ms, network, speeds)
+    return max(answers, default=partition_ms) + fusion_ms
