@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from re_pose_ros.detection.model import Model
+from re_pose_ros.detection.profile import Profile, VariantProfile
+from re_pose_ros.detection.size_accuracy import SizeAccuracy
 from re_pose_ros.errors import InputError
+from re_pose_ros.plan import Variant
 
 
 def bright_squares(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
@@ -59,3 +64,25 @@ def load(weights: str, *, confidence: float, threads: int) -> Model:
 def broken(weights: str, *, confidence: float, threads: int) -> Model:
     """A runtime with a fault of its own."""
     raise RuntimeError("the driver\nis gone")
+
+
+def profiled(path: str, weights: str, *, confidence: float, threads: int) -> Model:
+    """As ``load``, of a file beside which there may be a profile."""
+    return replace(load(weights, confidence=confidence, threads=threads), path=Path(path))
+
+
+def profile(model: str = "squares", sizes: tuple[int, ...] = (320, 640)) -> Profile:
+    """Of a worker that takes 5 ms per 100,000 pixels of a 16:9 input, and finds what is large."""
+    accuracy = SizeAccuracy(
+        edges=(4.0, 8.0, 16.0, 32.0, 64.0, 128.0),
+        recall=(0.05, 0.4, 0.8, 0.9, 0.9),
+        ap=(0.05, 0.4, 0.8, 0.9, 0.9),
+        count=(50, 50, 50, 50, 50),
+        false_positives=0.5,
+        crops=100,
+    )
+    entries = tuple(
+        VariantProfile(Variant(model, size), 5e-5 * size * size * 9 / 16, accuracy=accuracy)
+        for size in sizes
+    )
+    return Profile("core", "cpu", ("square",), entries, ("by hand",))

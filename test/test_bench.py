@@ -16,10 +16,12 @@ import pytest
 from re_pose_ros import __main__ as commands
 from re_pose_ros.bench import command, compare
 from re_pose_ros.bench.command import bench_partition
+from re_pose_ros.bench.methods import DEFAULT, Partitioned
 from re_pose_ros.bench.options import BenchOptions
 from re_pose_ros.bench.plot import save_plot
 from re_pose_ros.bench.pool import Detector
-from re_pose_ros.bench.result import table
+from re_pose_ros.bench.slowdown import Slowdown
+from re_pose_ros.bench.table import table
 from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
 from re_pose_ros.ground_truth import GroundTruth
@@ -163,9 +165,9 @@ def test_it_finds_what_the_pipeline_finds(
     pairs = [frame(k) for k in range(3)]
     compare.compare([(SPEC, Frames(pairs))], replace(options, methods=(name,), partition=settings))
     for (shown, _), sample in zip(pairs, kept, strict=True):
-        expected, timing = pipeline.run(shown.image), sample.measured[name][1]
-        assert sample.measured[name][0].xyxy.tolist() == expected.detections.xyxy.tolist()
-        assert timing.sent_bytes == sum(expected.block_bytes)
+        expected, found = pipeline.run(shown.image), sample.measured[name]
+        assert found.detections.xyxy.tolist() == expected.detections.xyxy.tolist()
+        assert found.timing.sent_bytes == sum(expected.block_bytes)
 
 
 def test_warm_frames_are_shown_and_do_not_count(options: BenchOptions) -> None:
@@ -192,6 +194,63 @@ def test_a_photo_is_shown_repeatedly_and_counts_once(options: BenchOptions) -> N
     assert len(rows) == 2 and all(row["blocks"] > 1 for row in rows)
     with pytest.raises(InputError, match="repeat is for independent photos"):
         compare.compare([(SPEC, Frames([frame(0), frame(1)]))], replace(few, repeat=2))
+
+
+def test_repeated_photos_have_rising_stamps(
+    options: BenchOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[tuple[int, int | None]] = []
+    original = Partitioned.plan
+
+    def plan(self: Partitioned, shown: Frame, truth: GroundTruth) -> Any:
+        planned.append((shown.index, shown.stamp_ns))
+        return original(self, shown, truth)
+
+    monkeypatch.setattr(Partitioned, "plan", plan)
+    few = replace(options, methods=("clusters",))
+    first, second = frame(0, "a"), frame(5, "b")
+    stamped = replace(second[0], stamp_ns=1_000), second[1]
+    compare.compare([(SPEC, Frames([first, stamped]))], replace(few, repeat=3))
+    step = compare.REPEAT_NS
+    assert planned == [
+        *((0, k * step) for k in range(3)),
+        *((5, 1_000 + k * step) for k in range(3)),
+    ]
+    planned.clear()
+    compare.compare([(SPEC, Frames([first]))], few)
+    assert planned == [(0, None)]
+
+
+def test_a_planner_is_held_to_its_budget(options: BenchOptions) -> None:
+    """Also where a worker becomes slower; on what a real planner does with a stand-in network."""
+    data = [(f"scene:yard?seed={k}", Frames([frame(j) for j in range(4)])) for k in (3, 4)]
+    slow = (Slowdown("edge_1", 1000.0, 2),)
+    names = ("clusters", "greedy@400", "greedy_truth")
+    found = compare.compare(
+        data,
+        replace(options, methods=names, slow=slow, warm=1, budgets={"greedy_truth": 300.0}),
+    )
+    methods = found["methods"]
+    assert methods["clusters"]["budget"] is None
+    assert methods["clusters"]["makespan_ms"]["p95"] > 500, "it waits for the slow worker"
+    for name, budget in (("greedy@400", 400.0), ("greedy_truth", 300.0)):
+        of = methods[name]["budget"]
+        assert (of["budget_ms"], of["objective"]) == (budget, "accuracy")
+        assert of["over_10_percent"] == 0 <= of["planned_over_10_percent"]
+        assert of["slowed"]["frames"] == 2
+        for row in methods[name]["per_frame"]:
+            assert row["makespan_ms"] <= 1.1 * budget + 1e-3
+            assert (row["late"] > 0) == (row["all_answers_ms"] > 1.1 * budget)
+            assert row["predicted_ms"] > 0 and row["found"] <= len(SQUARES)
+    assert methods["clusters"]["per_frame"][0]["found"] == len(SQUARES)
+    assert set(methods["clusters"]["versus"]) == {"greedy@400"}
+    pair = methods["greedy_truth"]["versus"]["clusters"]
+    assert len(pair["map50"]["values"]) == 2
+    assert found["settings"]["slow"] == [{"worker": "edge_1", "factor": 1000.0, "frame": 2}]
+    assert found["settings"]["budgets"] == {"greedy_truth": 300.0}
+    assert set(found["profile"]["time_ms"]) == {"squares@320", "squares@640"}
+    assert json.loads(json.dumps(found)) == found
+    assert "greedy@400" in table(found)
 
 
 def red(index: int) -> tuple[Frame, GroundTruth]:
@@ -245,6 +304,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"methods": ()}, "no method is given"),
     ({"input_sizes": ()}, "input sizes"),
     ({"repeat": 0}, "repeat is 0"),
+    ({"slow": (Slowdown("edge_9", 2.0, 0),)}, "'edge_9' is not there to become slower"),
+    ({"budgets": {"greedy": 50.0}}, "'greedy' has a budget, but is not among the methods"),
 ]
 
 
@@ -273,6 +334,10 @@ def test_data_have_to_fit_together(options: BenchOptions) -> None:
         ("--data scene:plaza?seed=7 --bandwidth 0", "carries nothing"),
         ("--data scene:plaza?seed=7 --speed 1,fast", "'1,fast' is no list of numbers"),
         ("--data scene:plaza?seed=7 --plot plot.docx", "plot plot.docx"),
+        ("--data scene:plaza?seed=7 --slow edge_0", "'edge_0' is no slowdown"),
+        ("--data scene:plaza?seed=7 --budget greedy", "'greedy' is no budget"),
+        ("--data scene:plaza?seed=7 --methods greedy@1", "budget_ms = 1"),
+        ("--data scene:plaza?seed=7 --methods tiles --budget tiles=9", "'tiles' heeds no budget"),
         ("--data scene:plaza?seed=7 --json /proc/bench.json", "cannot be written"),
     ],
 )
@@ -288,6 +353,14 @@ def test_a_command_that_cannot_run_says_so_at_once(
     error = capsys.readouterr().err
     assert reason in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_and_the_bench_have_the_same_methods(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        commands.main(["bench", "partition", "--help"])
+    assert f"(default:{','.join(DEFAULT)})" in "".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import bench_model
 import numpy as np
 import pytest
 import torch
@@ -19,14 +20,20 @@ from re_pose_ros.bench.methods import (
     Method,
     MethodSettings,
     make_methods,
-    sahi_slices,
 )
+from re_pose_ros.bench.oracle import Oracle
+from re_pose_ros.bench.partitioners import sahi_slices, true_objects
+from re_pose_ros.bench.planners import Planner
+from re_pose_ros.bench.profiles import worker_profiles
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
 from re_pose_ros.geometry import Block, whole
 from re_pose_ros.ground_truth import GroundTruth
-from re_pose_ros.partition.base import FrameOutcome, PartitionSettings
+from re_pose_ros.partition.agent import Agent
+from re_pose_ros.partition.base import FrameOutcome, PartitionContext, PartitionSettings
+from re_pose_ros.partition.re_pose import RePose, RePoseOptions
+from re_pose_ros.partition.refine import greedy
 from re_pose_ros.plan import Variant
 
 SPEEDS = {"edge_0": 0.5, "edge_1": 2.0, "edge_2": 1.0}
@@ -36,6 +43,12 @@ TRUTH = GroundTruth.of(
     [0, 1, 0],
     ignore=[False, False, True],
 )
+
+
+@pytest.fixture(autouse=True)
+def policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the package has tests of its own."""
+    monkeypatch.setattr(Agent, "load", classmethod(lambda cls: greedy))
 
 
 def only(name: str, **options: object) -> Method:
@@ -127,7 +140,7 @@ def test_a_method_forgets_where_a_sequence_begins() -> None:
 def test_memory_is_told() -> None:
     made, missing = make_methods([*DEFAULT, "uniform"], MethodSettings("net", SPEEDS))
     remembering = {method.name for method in made if method.remembers}
-    assert remembering == {"clusters", "elf"}
+    assert remembering == {"clusters", "elf", "greedy", "re_pose"}
     assert {method.name for method in made} | missing.keys() == {*DEFAULT, "uniform"}
 
 
@@ -140,6 +153,83 @@ def test_what_is_not_installed_is_named_with_the_reason(monkeypatch: pytest.Monk
     assert "has no option tile" in missing["ultralytics_tile"]
     monkeypatch.setattr(bench_methods, "has_tiles", lambda: True)
     assert only("ultralytics_tile").job == "ultralytics_tile"
+
+
+PLANNERS = {
+    "re_pose": (RePoseOptions(), 150.0, "accuracy"),
+    "re_pose@120": (RePoseOptions(), 120.0, "accuracy"),
+    "greedy@62.5": (RePoseOptions("greedy"), 62.5, "accuracy"),
+    "re_pose_no_agent": (RePoseOptions("none"), 150.0, "accuracy"),
+    "re_pose_no_tracking@80": (RePoseOptions(tracking=False), 80.0, "accuracy"),
+    "re_pose_no_knapsack": (RePoseOptions(knapsack=False), 150.0, "accuracy"),
+    "greedy_no_perspective": (RePoseOptions("greedy", perspective=False), 150.0, "accuracy"),
+    "re_pose_latency@90": (RePoseOptions(), 90.0, "latency"),
+    "re_pose_truth_balanced@90": (RePoseOptions(), 90.0, "balanced"),
+    "oracle@70": (RePoseOptions(), 70.0, "accuracy"),
+}
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_planners_are_named_by_what_they_are(name: str) -> None:
+    method: Any = only(name)
+    planner: Any = method._partitioner
+    assert isinstance(planner, RePose) and isinstance(planner, Oracle) == name.startswith("oracle")
+    settings = planner.settings
+    assert (planner.options, settings.budget_ms, settings.objective) == PLANNERS[name]
+    assert method.name == name and method.remembers and method.learns_from_all
+    assert method.told == ("truth" in name or "oracle" in name)
+    assert (method.search is None) == (not name.startswith("oracle"))
+
+
+@pytest.mark.parametrize(
+    "name", ["re_pose_", "greedy_no_agent", "re_pose_no_legs", "re_pose@", "oracle_truth", "re_pos"]
+)
+def test_other_names_are_no_planners(name: str) -> None:
+    assert Planner.parse(name) is None
+
+
+def test_a_budget_may_be_given_beside_the_name() -> None:
+    method: Any = only("re_pose_truth", budgets={"re_pose_truth": 40.0})
+    assert method._partitioner.settings.budget_ms == 40.0
+    with pytest.raises(InputError, match="has its budget in its name"):
+        only("re_pose@50", budgets={"re_pose@50": 40.0})
+    with pytest.raises(InputError, match="'clusters' heeds no budget"):
+        only("clusters", budgets={"clusters": 40.0})
+    with pytest.raises(InputError, match=r"budget_ms = 2\.0 is not in"):
+        only("greedy@2")
+
+
+def test_planners_get_all_that_the_graph_would_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    contexts: list[PartitionContext] = []
+    original = RePose.partition
+
+    def partition(self: RePose, context: PartitionContext) -> Any:
+        contexts.append(context)
+        return original(self, context)
+
+    monkeypatch.setattr(RePose, "partition", partition)
+    profiles = worker_profiles(bench_model.profile("net"), SPEEDS)
+    method: Any = only("re_pose_truth", profiles=profiles, slots=5)
+    plan = method.plan(Frame(FRAME.image, 3, stamp_ns=1234), TRUTH)
+    (context,) = contexts
+    assert context.workers == dict.fromkeys(SPEEDS, 5) and context.slots == 15
+    assert context.profiles == profiles and context.stamp_ns == 1234
+    assert context.thumbnail is not None and context.thumbnail.shape == (18, 32)
+    assert plan and method.expected is not None and method.expected.budget_ms == 150.0
+
+
+def test_the_truth_that_is_told_is_in_the_frame_and_to_be_found() -> None:
+    truth = GroundTruth.of(
+        [(-20, 10, 20, 40), (100, 100, 130, 140), (1300, 0, 1400, 40), (5, 5, 25, 25)],
+        [2, 1, 0, 0],
+        ignore=[False, False, False, True],
+        track_id=[9, 7, 5, -1],
+    )
+    told = true_objects(truth, (1280, 720))
+    assert told.xyxy.tolist() == [[0, 10, 20, 40], [100, 100, 130, 140]]
+    assert told.class_id.tolist() == [2, 1] and told.weight.tolist() == [1, 1]
+    assert told.track_id.tolist() == [9, 7]
+    assert true_objects(TRUTH, (1280, 720)).track_id.tolist() == [0, 1], "nobody is tracked"
 
 
 @pytest.mark.parametrize(

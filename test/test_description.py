@@ -195,7 +195,7 @@ def test_any_parameter_of_a_node_may_be_given() -> None:
     [
         ({"sauce": "0"}, "argument sauce is unknown; known are source, image"),
         ({"mode": "fast"}, "mode='fast': allowed is one of live, lockstep"),
-        ({"partitioner": "magic"}, "partitioner='magic': allowed is one of clusters"),
+        ({"partitioner": "magic"}, "partitioner='magic': allowed is one of re_pose"),
         ({"input_sizes": "big"}, "input_sizes: 'big' is no integer array"),
         ({"input_sizes": "9"}, "input_sizes=9: allowed is 32 to 8192"),
         ({"log_level": "loud"}, "log_level='loud': allowed is one of debug"),

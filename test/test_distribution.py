@@ -24,7 +24,7 @@ from re_pose_ros.distribution import (
 from re_pose_ros.distribution.association import assign_pairs, candidates, near_pairs
 from re_pose_ros.distribution.camera_motion import common_shift, common_velocity
 from re_pose_ros.distribution.detectability import detection_probability, usual_recall
-from re_pose_ros.distribution.motion import Array, Motion, correct, forecast
+from re_pose_ros.distribution.motion import Array, Motion, boxes_of, correct, forecast
 from re_pose_ros.distribution.schedule import changed_share, thumbnail
 from re_pose_ros.errors import InputError
 from re_pose_ros.geometry import Block, box_areas, iou, whole
@@ -54,6 +54,11 @@ def seen(boxes: Array, confidence: float | list[float] = 0.8, class_id: int = 0)
     return Detections.of(
         boxes, np.broadcast_to(np.asarray(confidence), count), np.full(count, class_id)
     )
+
+
+def rows_of(corners: Array) -> Array:
+    """(N, 4) corners as the (4, N) boxes that matching and camera motion take."""
+    return boxes_of(np.ascontiguousarray(corners.T))
 
 
 def middles(boxes: Array) -> Array:
@@ -100,7 +105,7 @@ def one_motion(values: list[float]) -> Motion:
     value, rate, spread, rate_spread, mixing = values
     covariance = 0.9 * mixing * spread * rate_spread
     parts = [value, rate, spread**2, covariance, rate_spread**2]
-    return Motion.of(*(np.full((1, 4), part) for part in parts))
+    return Motion.of(*(np.full((4, 1), part) for part in parts))
 
 
 motions = st.tuples(rates, rates, st.floats(0.1, 20), st.floats(0.1, 20), st.floats(-1, 1)).map(
@@ -112,7 +117,7 @@ motions = st.tuples(rates, rates, st.floats(0.1, 20), st.floats(0.1, 20), st.flo
 def test_two_steps_are_one(
     motion: Motion, first: float, second: float, memory: float, drive: float, mean: float
 ) -> None:
-    how = np.full(4, mean), np.full(4, memory), np.full((1, 4), drive**2)
+    how = np.full(4, mean), np.full(4, memory), np.full((4, 1), drive**2)
     stepped = forecast(forecast(motion, first, *how), second, *how)
     at_once = forecast(motion, first + second, *how)
     np.testing.assert_allclose(stepped.state, at_once.state, rtol=1e-5, atol=1e-7)
@@ -121,8 +126,8 @@ def test_two_steps_are_one(
 def test_long_memory_is_the_constant_velocity_filter() -> None:
     dt, q, r = 0.3, 7.0, 2.0
     motion = one_motion([3.0, -2.0, 1.5, 4.0, 0.4])
-    ours = forecast(motion, dt, np.zeros(4), np.full(4, 1e7), np.full((1, 4), q))
-    ours = correct(ours, 5.0 - ours.value, np.full((1, 4), r))
+    ours = forecast(motion, dt, np.zeros(4), np.full(4, 1e7), np.full((4, 1), q))
+    ours = correct(ours, 5.0 - ours.value, np.full((4, 1), r))
     # The textbook's matrices.
     x, p = np.array([3.0, -2.0]), np.array([[2.25, 0.9 * 0.4 * 6], [0.9 * 0.4 * 6, 16.0]])
     f = np.array([[1, dt], [0, 1]])
@@ -130,7 +135,7 @@ def test_long_memory_is_the_constant_velocity_filter() -> None:
     gain = p[:, 0] / (p[0, 0] + r)
     x, p = x + gain * (5.0 - x[0]), p - np.outer(gain, p[0])
     expected = [x[0], x[1], p[0, 0], p[0, 1], p[1, 1]]
-    np.testing.assert_allclose(ours.state[:, 0, 2], expected, rtol=1e-5)
+    np.testing.assert_allclose(ours.state[:, 2, 0], expected, rtol=1e-5)
 
 
 def test_uncertainty_is_that_of_simulated_motion() -> None:
@@ -140,8 +145,8 @@ def test_uncertainty_is_that_of_simulated_motion() -> None:
     for _ in range(steps):
         x = x + v * dt
         v = v - (v - 0.5) / memory * dt + drive * random.normal(0, dt**0.5, len(v))
-    start = Motion.of(*(np.full((1, 4), part) for part in (0.0, 2.0, 0.0, 0.0, 1.0)))
-    how = np.full(4, 0.5), np.full(4, memory), np.full((1, 4), drive**2)
+    start = Motion.of(*(np.full((4, 1), part) for part in (0.0, 2.0, 0.0, 0.0, 1.0)))
+    how = np.full(4, 0.5), np.full(4, memory), np.full((4, 1), drive**2)
     expected = forecast(start, steps * dt, *how).state[:, 0, 0]
     found = [x.mean(), v.mean(), x.var(), np.cov(x, v)[0, 1], v.var()]
     np.testing.assert_allclose(found, expected, rtol=0.05, atol=0.03)
@@ -153,11 +158,13 @@ def test_uncertainty_is_that_of_simulated_motion() -> None:
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 10**6))
 def test_near_pairs_are_all_near_pairs(n: int, m: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    a, b = (random.integers(0, 8, (count, 2)).astype(np.float64) for count in (n, m))
-    reach = random.integers(0, 4, (n, 2)).astype(np.float64)
+    a, b = (random.integers(0, 8, (2, count)).astype(np.float64) for count in (n, m))
+    reach = random.integers(0, 4, (2, n)).astype(np.float64)
     rows, columns = near_pairs(a, b, reach)
     oracle = {
-        (i, j) for i, j in product(range(n), range(m)) if (abs(a[i] - b[j]) <= reach[i]).all()
+        (i, j)
+        for i, j in product(range(n), range(m))
+        if (abs(a[:, i] - b[:, j]) <= reach[:, i]).all()
     }
     assert len(rows) == len(oracle)
     assert set(zip(rows.tolist(), columns.tolist(), strict=True)) == oracle
@@ -171,7 +178,9 @@ def test_candidates_are_those_within_the_gate(n: int, m: int, seed: int) -> None
         for at in (random.uniform(0, 100, (count, 2)) for count in (n, m))
     )
     sigma, deviation = random.uniform(0, 10, (n, 2)), random.uniform(1, 10, m)
-    rows, columns, cost = candidates(tracks, sigma, found, deviation, 3.0, 2.0)
+    rows, columns, cost = candidates(
+        rows_of(tracks), np.square(sigma).T, rows_of(found), deviation, 3.0, 2.0
+    )
     pairs = dict(zip(zip(rows.tolist(), columns.tolist(), strict=True), cost, strict=True))
     assert len(pairs) == len(rows)
     for i, j in product(range(n), range(m)):
@@ -264,6 +273,25 @@ def test_predicting_changes_nothing() -> None:
     again = tracker.predict(6 * FRAME_NS)
     np.testing.assert_array_equal(first.xyxy, again.xyxy)
     np.testing.assert_array_equal(first.weight, again.weight)
+
+
+def test_updates_are_the_same_whatever_was_predicted_before() -> None:
+    random = np.random.default_rng(4)
+    asked, unasked = Tracker(SIZE), Tracker(SIZE)
+    places = crowd(30, 6)
+    for k in range(8):
+        stamp = k * FRAME_NS
+        found = seen(places + np.tile(random.normal(-9.0 * k, 2, (30, 2)), 2))
+        for ahead in range(k % 3 + 1):
+            asked.predict(stamp + ahead * FRAME_NS)
+        if k % 2:
+            asked.predict(stamp)
+        for tracker in (asked, unasked):
+            tracker.update(found, EVERYWHERE, stamp)
+        one, other = (tracker.predict(stamp + 3 * FRAME_NS) for tracker in (asked, unasked))
+        np.testing.assert_array_equal(one.xyxy, other.xyxy)
+        np.testing.assert_array_equal(one.weight, other.weight)
+        np.testing.assert_array_equal(one.sigma, other.sigma)
 
 
 def test_uncertainty_grows_and_weight_falls_with_time() -> None:
@@ -385,12 +413,13 @@ def test_a_recall_that_is_given_is_used() -> None:
 
 
 def test_detection_probability_of_known_cases() -> None:
-    boxes, sigma = boxes_at([(100, 100), (1000, 500)]), np.zeros((2, 2))
+    boxes, sigma = boxes_at([(100, 100), (1000, 500)]).T, np.zeros((2, 2))
     half = (planned(Block(0, 0, 100, 1080), input_size=1080),)
     sure = lambda _, sizes: np.ones_like(sizes)  # noqa: E731
     chance = detection_probability(boxes, sigma, half, SIZE, sure)
     np.testing.assert_allclose(chance, [0.25, 0])
     assert detection_probability(boxes, sigma, (), SIZE).tolist() == [0, 0]
+    assert detection_probability(boxes[:, :0], sigma[:, :0], half, SIZE).tolist() == []
     sharp = detection_probability(boxes, sigma, EVERYWHERE, SIZE)
     np.testing.assert_allclose(sharp, usual_recall(None, np.array([40, 40])))
     vague = detection_probability(boxes, sigma + 40, half, SIZE, sure)
@@ -398,6 +427,38 @@ def test_detection_probability_of_known_cases() -> None:
     np.testing.assert_allclose(vague, [0.25, 0])
     both = (*half, planned(whole(*SIZE), 1))
     assert (detection_probability(boxes, sigma, both, SIZE, sure) == 1).all()
+
+
+@given(st.integers(0, 12), st.integers(0, 8), st.integers(0, 10**6))
+def test_detection_probability_is_that_of_the_best_block(n: int, m: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    corner = random.uniform(0, 1000, (2, n))
+    corners = np.concatenate([corner, corner + random.uniform(5, 80, (2, n))])
+    sigma = random.uniform(0, 30, (2, n))
+    places, sides = random.integers(0, 700, (m, 2)), random.integers(50, 400, (m, 2))
+    blocks = []
+    for k, (place, side) in enumerate(zip(places.tolist(), sides.tolist(), strict=True)):
+        variant = Variant(str(random.choice(["a", "b"])), int(random.choice([64, 320])))
+        request = BlockRequest(Block(*place, *side), variant if random.random() < 0.8 else None)
+        blocks.append(PlannedBlock(Slot("edge_0", k), request))
+
+    def recall(variant: Variant | None, sizes: Array) -> Array:
+        factors = {None: 0.2, "a": 0.5, "b": 1.0}
+        return usual_recall(variant, sizes) * factors[variant and variant.model]
+
+    chance = detection_probability(corners, sigma, blocks, SIZE, recall)
+    for k in range(n):
+        low = np.maximum(corners[:2, k] - sigma[:, k], 0)
+        high = np.minimum(corners[2:, k] + sigma[:, k], SIZE)
+        size = float(np.prod(corners[2:, k] - corners[:2, k]) ** 0.5)
+        best = 0.0
+        for block in blocks:
+            x1, y1, x2, y2 = block.block.xyxy
+            shown = np.minimum(high, (x2, y2)) - np.maximum(low, (x1, y1))
+            share = float(np.prod(shown.clip(0)) / np.prod(high - low))
+            found = recall(block.request.variant, np.array([size * block.request.input_scale]))
+            best = max(best, float(found[0]) * share**2)
+        assert chance[k] == pytest.approx(best)
 
 
 def test_blurred_looks_place_objects_less_exactly() -> None:
@@ -462,31 +523,39 @@ def test_a_turn_is_found_among_misses_and_noise(shift: tuple[float, float]) -> N
     expected = crowd(60, 0)
     moved = (expected + np.tile(shift, 2))[random.random(60) < 0.8]
     moved = np.concatenate([moved + random.normal(0, 1.5, moved.shape), crowd(10, 9)])
-    found = common_shift(expected, moved, 1920, False)
+    found = common_shift(rows_of(expected), rows_of(moved), 1920, False)
     np.testing.assert_allclose(found, shift, atol=2)
 
 
-@given(st.integers(0, 80), st.integers(0, 80), st.integers(0, 10**4))
-@settings(max_examples=40)
-def test_unrelated_boxes_are_no_turn(n: int, m: int, seed: int) -> None:
-    assert not common_shift(crowd(n, seed), crowd(m, seed + 1), 1920, False).any()
+@given(st.integers(30, 80), st.integers(30, 80), st.integers(0, 10**4))
+@settings(max_examples=60)
+def test_many_unrelated_boxes_are_no_turn(n: int, m: int, seed: int) -> None:
+    expected, found = rows_of(crowd(n, seed)), rows_of(crowd(m, seed + 1))
+    assert not common_shift(expected, found, 1920, False).any()
+
+
+def test_a_turn_needs_a_crowd() -> None:
+    for count, shift in ((7, 0), (12, 60)):
+        places = rows_of(crowd(count, 0))
+        moved = np.add(places, [[60.0], [0.0], [0.0], [0.0]])
+        assert common_shift(places, moved, 1920, False).tolist() == [shift, 0]
 
 
 def test_a_camera_at_rest_stays_at_rest() -> None:
     random = np.random.default_rng(3)
     places = crowd(50, 2)
     moved = places + np.tile(random.normal(0, 4, (50, 2)), 2)
-    assert not common_shift(places, moved, 1920, False).any()
-    walking = random.normal(0, 40, (50, 2))
-    assert not common_velocity(walking, np.full((50, 2), 60.0), np.zeros(2)).any()
+    assert not common_shift(rows_of(places), rows_of(moved), 1920, False).any()
+    walking = random.normal(0, 40, (2, 50))
+    assert not common_velocity(walking, np.full((2, 50), 60.0), np.zeros(2)).any()
 
 
 def test_common_velocity_needs_most_objects() -> None:
-    velocities = np.concatenate([np.tile([300.0, 10.0], (12, 1)), np.zeros((3, 2))])
-    tolerance = np.full((15, 2), 50.0)
+    velocities = np.concatenate([np.tile([300.0, 10.0], (12, 1)), np.zeros((3, 2))]).T
+    tolerance = np.full((2, 15), 50.0)
     assert common_velocity(velocities, tolerance, np.zeros(2)).tolist() == [300, 10]
-    assert not common_velocity(velocities[8:], tolerance[8:], np.zeros(2)).any()
-    assert not common_velocity(velocities[:5], tolerance[:5], np.zeros(2)).any()
+    assert not common_velocity(velocities[:, 8:], tolerance[:, 8:], np.zeros(2)).any()
+    assert not common_velocity(velocities[:, :5], tolerance[:, :5], np.zeros(2)).any()
 
 
 def test_new_objects_start_with_the_camera() -> None:

@@ -12,6 +12,7 @@ from re_pose_ros.detections import Detections
 from re_pose_ros.draw import draw_frame
 from re_pose_ros.geometry import Block
 from re_pose_ros.plan import BlockRequest, PlannedBlock, Slot, Variant
+from re_pose_ros.plan_outcome import PlanOutcome
 
 GREY = 90
 
@@ -89,6 +90,50 @@ def test_names_and_numbers_of_classes_are_drawn() -> None:
     assert not np.array_equal(captioned, numbered)
 
 
+def test_clusters_are_dashed_inside_of_their_border() -> None:
+    cluster = Block(60, 50, 180, 120)
+    drawn = draw_frame(grey(), [], Detections.empty(), clusters=[cluster])
+    mask = changed(drawn)
+    assert not changed(cluster.crop(drawn))[2:-2, 2:-2].any()
+    outside = mask.copy()
+    cluster.crop(outside)[:] = False
+    assert not outside.any()
+    for line in (mask[50, 60:240], mask[169, 60:240], mask[50:170, 60], mask[50:170, 239]):
+        assert 0.3 < line.mean() < 0.7
+    half = changed(draw_frame(grey(), [], Detections.empty(), clusters=[cluster], scale=0.5))
+    assert half[25, 30:120].any() and half[84, 30:120].any() and not half[87:].any()
+
+
+def outcome(happened_ms: float, predicted_ms: float = 60.0) -> PlanOutcome:
+    return PlanOutcome(predicted_ms, happened_ms, 5.0, 4, 80.0, "accuracy")
+
+
+def bars(used: PlanOutcome) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Length and colour of what happened and of what was predicted."""
+    drawn = draw_frame(grey(200, 600), [], Detections.empty(), outcome=used)
+    found = []
+    for y in (13, 24):
+        colour = colour_at(drawn, 351, y)
+        found.append((int((drawn[y] == colour).all(axis=1).sum()), colour))
+    return tuple(found)
+
+
+def test_the_use_of_the_budget_is_a_bar() -> None:
+    (happened, good), (predicted, _) = bars(outcome(40.0))
+    assert predicted == pytest.approx(1.5 * happened, rel=0.05)
+    (longer, bad), (same, _) = bars(outcome(100.0))
+    assert longer == pytest.approx(2.5 * happened, rel=0.05) and same == predicted
+    assert bad != good, "over the budget is of another colour"
+    (longest, _), _ = bars(outcome(1e6))
+    assert longest <= 241
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 3), (40, 4000), (30, 100)])
+def test_a_bar_fits_any_image(size: tuple[int, int]) -> None:
+    drawn = draw_frame(grey(*size), [], Detections.empty(), outcome=outcome(40.0))
+    assert drawn.shape == (*size, 3) and changed(drawn).any()
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (8, 3), (40, 4000), (2160, 3840)])
 def test_any_size_of_image(height: int, width: int) -> None:
     found = Detections.of([(0, 0, width, height)], [0.5], [0])
@@ -113,5 +158,8 @@ def test_whatever_is_asked_for_does_not_fail(
     size: tuple[int, int],
 ) -> None:
     found = Detections.of(boxes, [0.5] * len(boxes), [class_id] * len(boxes))
-    drawn = draw_frame(grey(), [planned(Block(*corner, *size))], found, ["person"], "caption")
-    assert drawn.shape == (200, 300, 3)
+    block = Block(*corner, *size)
+    drawn = draw_frame(
+        grey(), [planned(block)], found, ["person"], "caption", clusters=[block], scale=0.7
+    )
+    assert drawn.shape == (140, 210, 3)

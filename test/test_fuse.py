@@ -75,6 +75,27 @@ def test_a_coarse_look_does_not_replace_what_a_fine_one_cut() -> None:
     assert fused.xyxy.tolist() == [[60, 20, 100, 60]]
 
 
+def test_a_part_at_a_border_goes_with_the_whole_that_a_coarse_look_saw() -> None:
+    fine = PlannedBlock(LEFT, BlockRequest(Block(0, 0, 100, 100), Variant("net", 320)))
+    coarse = PlannedBlock(RIGHT, BlockRequest(Block(0, 0, 1000, 100), Variant("net", 320)))
+    plan = Plan(1, "", (fine, coarse))
+    whole, part, inside = (50, 20, 180, 60), (55, 20, 99, 60), (55, 20, 95, 60)
+    for settings, box, left in (
+        (FusionSettings(), part, [1]),
+        (FusionSettings(), inside, [1, 0]),
+        (FusionSettings(cut_margin=5.0), inside, [1]),
+        (FusionSettings(MergeSettings("iou")), part, [1, 0]),
+    ):
+        answers = {LEFT: found(box, score=0.6), RIGHT: found(whole, score=0.8)}
+        assert fuse(plan, answers, (1000, 100), settings).block.tolist() == left
+
+
+def test_neighbours_that_different_blocks_saw_whole_both_stay() -> None:
+    behind, front = (110, 10, 150, 80), (120, 40, 150, 80)
+    answers = {LEFT: found(behind, score=0.8), RIGHT: found(front, score=0.6)}
+    assert fuse(plan_of(TILES), answers, SIZE, FusionSettings()).block.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("input_size", [None, 640, 100, 37])
 def test_crop_answers_are_mapped_through_the_image_that_was_sent(input_size: int | None) -> None:
     block = Block(400, 200, 320, 180)
@@ -105,9 +126,9 @@ def test_settings_of_the_merge_are_heeded() -> None:
     }
     plan = plan_of(TILES)
     assert len(fuse(plan, answers, SIZE, FusionSettings())) == 2
-    mixed = FusionSettings(MergeSettings(class_aware=False))
+    mixed = FusionSettings(MergeSettings("ios", class_aware=False))
     assert fuse(plan, answers, SIZE, mixed).class_id.tolist() == [1]
-    iou = FusionSettings(MergeSettings(class_aware=False, metric="iou"))
+    iou = FusionSettings(MergeSettings("iou", class_aware=False))
     assert len(fuse(plan, answers, SIZE, iou)) == 2
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
-from re_pose_ros.fusion.cut import drop_cut
+from re_pose_ros.fusion.cut import cut_sides, drop_cut, interior_borders
 from re_pose_ros.fusion.merge import MergeSettings, merge
 from re_pose_ros.geometry import Block
 
@@ -36,11 +36,28 @@ def detections_of(items: list[tuple[int, ...]]) -> Detections:
 crowd = st.lists(item, max_size=24).map(detections_of)
 settings = st.builds(
     MergeSettings,
-    metric=st.sampled_from(["ios", "iou"]),
+    metric=st.sampled_from(["border", "ios", "iou"]),
     threshold=st.sampled_from([0.3, 0.5, 0.9]),
     class_aware=st.booleans(),
     within_block=st.booleans(),
 )
+
+
+# Blocks 0 to 3 of the crowds, in a frame that holds all their boxes.
+SQUARE = (36, 36)
+HALVES = [Block(0, 0, 20, 36), Block(12, 0, 24, 36), Block(0, 0, 36, 18), Block(0, 10, 36, 26)]
+BORDERS = interior_borders(HALVES, SQUARE, 1.0)
+
+
+def cut_naively(box: Any, block: Block, frame: tuple[int, int], margin: float) -> list[bool]:
+    """Left, top, right, bottom: whether the block's border may cut the box there."""
+    x1, y1, x2, y2 = block.xyxy
+    return [
+        x1 > 0 and box[0] <= x1 + margin,
+        y1 > 0 and box[1] <= y1 + margin,
+        x2 < frame[0] and box[2] >= x2 - margin,
+        y2 < frame[1] and box[3] >= y2 - margin,
+    ]
 
 
 def overlap(a: Box, b: Box, metric: str) -> float:
@@ -64,45 +81,59 @@ def rows(found: Detections) -> list[tuple[Any, ...]]:
     ]
 
 
-def merged_naively(found: Detections, how: MergeSettings) -> list[list[tuple[Any, ...]]]:
+def is_cut(row: tuple[Any, ...]) -> bool:
+    return row[6] >= 0 and any(cut_naively(row[:4], HALVES[row[6]], SQUARE, 1.0))
+
+
+def one_object(a: tuple[Any, ...], b: tuple[Any, ...], how: MergeSettings, borders: bool) -> bool:
+    """Whether the better of two rows swallows the other."""
+    metric: str = how.metric
+    if metric == "border":
+        metric = "ios" if borders and (is_cut(a) or is_cut(b)) else "iou"
+    other_class = how.class_aware and a[5] != b[5]
+    same_block = not how.within_block and a[6] == b[6] != -1
+    return not (other_class or same_block) and bool(
+        np.float32(overlap(a[:4], b[:4], metric)) >= how.threshold
+    )
+
+
+def merged_naively(
+    found: Detections, how: MergeSettings, borders: bool = True
+) -> list[list[tuple[Any, ...]]]:
     """Each kept row followed by the rows that it swallows."""
     waiting = rows(found.ranked())
     groups = []
     while waiting:
         best = waiting.pop(0)
-        near: dict[Any, list[tuple[float, int]]] = {}
-        for k, other in enumerate(waiting):
-            share = np.float32(overlap(best[:4], other[:4], how.metric))
-            same_class = best[5] == other[5] or not how.class_aware
-            same_block = best[6] == other[6] != -1
-            if share < how.threshold or not same_class or (same_block and not how.within_block):
-                continue
-            one_each = not how.within_block and other[6] != -1
-            near.setdefault(other[6] if one_each else ("any", k), []).append((-share, k))
-        taken = sorted(min(candidates)[1] for candidates in near.values())
-        groups.append([best, *(waiting[k] for k in taken)])
-        waiting = [other for k, other in enumerate(waiting) if k not in taken]
+        groups.append(
+            [best, *(other for other in waiting if one_object(best, other, how, borders))]
+        )
+        waiting = [other for other in waiting if not one_object(best, other, how, borders)]
     return groups
 
 
-@given(crowd, settings)
-def test_merging_agrees_with_the_naive_way(found: Detections, how: MergeSettings) -> None:
-    groups = merged_naively(found, how)
-    assert rows(merge(found, how)) == [group[0] for group in groups]
+@given(crowd, settings, st.booleans())
+def test_merging_agrees_with_the_naive_way(
+    found: Detections, how: MergeSettings, borders: bool
+) -> None:
+    groups = merged_naively(found, how, borders)
+    merged = merge(found, how, BORDERS if borders else None)
+    assert rows(merged) == [group[0] for group in groups]
 
 
-@pytest.mark.parametrize(("spread", "within_block"), [(60, False), (60, True), (2000, False)])
+@pytest.mark.parametrize(("spread", "within_block"), [(30, False), (30, True), (2000, False)])
 def test_merging_a_large_crowd_agrees_with_the_naive_way(spread: int, within_block: bool) -> None:
     random = np.random.default_rng(spread)
-    corners, sides = random.integers(0, spread, (600, 2)), random.integers(1, 60, (600, 2))
+    corners, sides = random.integers(0, spread, (600, 2)), random.integers(1, 30, (600, 2))
     found = Detections.of(
         np.hstack([corners, corners + sides]),
         random.integers(1, 9, 600) / 10,
         random.integers(0, 2, 600),
-        random.integers(-1, 12, 600, np.int32),
+        random.integers(-1, 4, 600, np.int32),
     )
     how = MergeSettings(within_block=within_block)
-    assert rows(merge(found, how)) == [group[0] for group in merged_naively(found, how)]
+    groups = merged_naively(found, how)
+    assert rows(merge(found, how, BORDERS)) == [group[0] for group in groups]
 
 
 @given(crowd, settings, st.sampled_from(["union", "weighted"]))
@@ -118,7 +149,7 @@ def test_combined_boxes_agree_with_the_naive_way(
         else:
             box = list(np.average(table, axis=0, weights=[row[4] for row in group]))
         expected.append((*box, *group[0][4:]))
-    got = sorted(rows(merge(found, how)))
+    got = sorted(rows(merge(found, how, BORDERS)))
     np.testing.assert_allclose(
         np.array(got).reshape(-1, 7), np.array(sorted(expected)).reshape(-1, 7), rtol=1e-5
     )
@@ -130,25 +161,51 @@ def test_merging_keeps_a_subset_whatever_the_order(
 ) -> None:
     order = list(range(len(found)))
     random.shuffle(order)
-    once = rows(merge(found, how))
+    once = rows(merge(found, how, BORDERS))
     assert set(once) <= set(rows(found))
-    assert rows(merge(found.take(np.array(order, np.intp)), how)) == once
+    assert rows(merge(found.take(np.array(order, np.intp)), how, BORDERS)) == once
 
 
 @given(crowd, settings)
-def test_merging_twice_within_blocks_changes_nothing(found: Detections, how: MergeSettings) -> None:
-    how = MergeSettings(how.metric, how.threshold, "best", how.class_aware, within_block=True)
-    once = merge(found, how)
-    assert rows(merge(once, how)) == rows(once)
+def test_merging_twice_changes_nothing(found: Detections, how: MergeSettings) -> None:
+    once = merge(found, how, BORDERS)
+    assert rows(merge(once, how, BORDERS)) == rows(once)
 
 
-def test_a_coarse_box_cannot_swallow_two_objects_of_one_block() -> None:
+@given(crowd, settings)
+def test_a_crowd_seen_again_less_surely_is_the_crowd_seen_once(
+    found: Detections, how: MergeSettings
+) -> None:
+    first = Detections.of(found.xyxy, found.confidence, found.class_id, 0)
+    again = Detections.of(found.xyxy, found.confidence / 2, found.class_id, 1)
+    how = MergeSettings(how.metric, how.threshold, "best", how.class_aware)
+    twice = Detections.concatenate([again, first])
+    assert rows(merge(twice, how, BORDERS)) == rows(first.ranked())
+
+
+@given(crowd, settings)
+def test_the_default_is_iou_without_borders_and_ios_where_all_is_cut(
+    found: Detections, how: MergeSettings
+) -> None:
+    found = found.take(found.block >= 0)
+    everywhere = np.tile([np.inf, np.inf, -np.inf, -np.inf], (4, 1))
+    for borders, metric in ((None, "iou"), (everywhere, "ios")):
+        ours = MergeSettings("border", how.threshold, "best", how.class_aware, how.within_block)
+        plain = MergeSettings(metric, how.threshold, "best", how.class_aware, how.within_block)
+        assert rows(merge(found, ours, borders)) == rows(merge(found, plain))
+
+
+def test_a_coarse_box_swallows_no_two_objects_that_lie_in_it() -> None:
     large, left, right = (0, 0, 40, 20), (1, 1, 18, 19), (20, 2, 39, 19)
     found = Detections.of([large, left, right], [0.9, 0.5, 0.6], [0, 0, 0], [0, 1, 1])
-    assert [row[4] for row in rows(merge(found))] == pytest.approx([0.9, 0.5])
-    assert len(merge(found, MergeSettings(within_block=True))) == 1
-    apart = Detections.of([large, left, right], [0.9, 0.5, 0.6], [0, 0, 0], [0, 1, 2])
-    assert len(merge(apart)) == 1
+    assert len(merge(found)) == 3
+    assert len(merge(found, MergeSettings(metric="ios"))) == 1
+
+
+def test_a_double_of_one_block_goes_with_its_double_in_another() -> None:
+    twice = [(10, 10, 20, 40), (11, 10, 23, 40)]
+    found = Detections.of([(10, 10, 21, 40), *twice], [0.9, 0.8, 0.7], [0] * 3, [0, 1, 1])
+    assert merge(found).block.tolist() == [0]
 
 
 def test_neighbours_in_one_block_stay_but_their_doubles_go() -> None:
@@ -157,10 +214,16 @@ def test_neighbours_in_one_block_stay_but_their_doubles_go() -> None:
     assert merge(found).block.tolist() == [0, 0]
 
 
-def test_a_part_at_a_border_is_merged_by_ios_and_not_by_iou() -> None:
-    found = Detections.of([(0, 0, 10, 40), (0, 0, 10, 15)], [0.9, 0.6], [0, 0], [0, 1])
-    assert len(merge(found)) == 1
-    assert len(merge(found, MergeSettings(metric="iou"))) == 2
+def test_who_stands_in_front_of_another_stays_unless_a_border_cuts_one_of_them() -> None:
+    behind, front = (2, 2, 16, 30), (6, 14, 16, 30)
+    found = Detections.of([behind, front], [0.9, 0.6], [0, 0], [0, 1])
+    apart = interior_borders([Block(0, 0, 30, 36), Block(3, 0, 30, 36)], SQUARE)
+    assert len(merge(found, None, apart)) == 2
+    at_behind = interior_borders([Block(0, 0, 17, 36), Block(3, 0, 30, 36)], SQUARE)
+    at_front = interior_borders([Block(0, 0, 30, 36), Block(5, 0, 30, 36)], SQUARE)
+    for borders in (at_behind, at_front):
+        assert merge(found, None, borders).block.tolist() == [0]
+        assert len(merge(found, MergeSettings(metric="iou"), borders)) == 2
 
 
 @pytest.mark.parametrize(
@@ -216,14 +279,18 @@ def test_without_blocks_nothing_is_cut() -> None:
     assert kept([], [], []) == []
 
 
-def test_drop_cut_tells_wrong_arguments() -> None:
+def test_wrong_blocks_and_lists_are_told() -> None:
     with pytest.raises(ValueError, match="block 2 of a plan of 2"):
         kept([(0, 0, 5, 5)], [2], [LEFT, RIGHT])
+    with pytest.raises(ValueError, match="block 3 of a plan of 2"):
+        merge(Detections.of([(0, 0, 5, 5)] * 2, [0.5, 0.6], [0, 0], 3), None, BORDERS[:2])
     with pytest.raises(ValueError, match="1 values in scales for 2 blocks"):
         kept([(0, 0, 5, 5)], [1], [LEFT, RIGHT], scales=[1.0])
 
 
-def cut_naively(found: Detections, plan: list[Block], margin: float, reach: float) -> list[bool]:
+def dropped_naively(
+    found: Detections, plan: list[Block], margin: float, reach: float
+) -> list[bool]:
     """For each detection whether it is to go, side by side as the docstring says."""
     result = []
     for box, own in zip(found.xyxy.tolist(), found.block.tolist(), strict=True):
@@ -236,18 +303,14 @@ def cut_naively(found: Detections, plan: list[Block], margin: float, reach: floa
                 way = 1 if side > 1 else -1
                 if way * (other[side] - box[side]) <= margin and other[side] != ends[side]:
                     return False
-                is_cut = mine[side] != ends[side] and way * (mine[side] - box[side]) <= margin
+                cut = mine[side] != ends[side] and way * (mine[side] - box[side]) <= margin
                 past = way * (other[side] - mine[side])
                 enough = past > 0 and (past >= reach * longer or other[side] == ends[side])
-                if is_cut and not enough:
+                if cut and not enough:
                     return False
             return True
 
-        at_border = own >= 0 and any(
-            plan[own].xyxy[side] != (0, 0, *FRAME)[side]
-            and abs(plan[own].xyxy[side] - box[side]) <= margin
-            for side in range(4)
-        )
+        at_border = own >= 0 and any(cut_naively(box, plan[own], FRAME, margin))
         result.append(at_border and any(sees_whole(k) for k in range(len(plan)) if k != own))
     return result
 
@@ -270,10 +333,19 @@ def block_scenes(draw: Any) -> tuple[list[Block], Detections]:
     return plan, Detections.of(boxes, np.linspace(0, 1, len(boxes)), [0] * len(boxes), owners)
 
 
+@given(block_scenes(), st.sampled_from([0.0, 1.0, 2.5]))
+def test_cut_sides_agree_with_the_naive_way(
+    scene: tuple[list[Block], Detections], margin: float
+) -> None:
+    plan, found = scene
+    expected = [cut_naively(row, plan[row[6]], FRAME, margin) for row in rows(found)]
+    assert cut_sides(found, interior_borders(plan, FRAME, margin)).tolist() == expected
+
+
 @given(block_scenes())
 def test_drop_cut_agrees_with_the_naive_way(scene: tuple[list[Block], Detections]) -> None:
     plan, found = scene
-    expected = [not gone for gone in cut_naively(found, plan, 2.0, 0.25)]
+    expected = [not gone for gone in dropped_naively(found, plan, 2.0, 0.25)]
     assert rows(drop_cut(found, plan, FRAME)) == rows(found.take(np.array(expected, bool)))
 
 

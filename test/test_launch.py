@@ -136,7 +136,7 @@ def test_a_launch_file_declares_its_arguments(file: str, start: Callable[[str], 
 def test_what_cannot_be_is_told_in_one_line(start: Callable[[str], Any]) -> None:
     for given, reason in (
         ({"foo.bar": "1"}, "no node is called foo"),
-        ({"partitioner": "magic"}, "allowed is one of clusters"),
+        ({"partitioner": "magic"}, "allowed is one of re_pose"),
         ({"params_file": "/no/such.yaml"}, "does not exist"),
     ):
         with pytest.raises(RuntimeError, match=rf"^re_pose_ros: .*{reason}") as caught:

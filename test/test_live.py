@@ -22,6 +22,7 @@ from re_pose_ros.graph.records import Recording
 from re_pose_ros.graph.session import Session
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.plan import BlockRequest, Plan, PlannedBlock, Slot
+from re_pose_ros.plan_outcome import PlanOutcome
 from re_pose_ros.sources import open_source
 
 IMAGES = [np.full((180, 320, 3), 60 * k, np.uint8) for k in range(4)]
@@ -104,6 +105,17 @@ def test_stages_and_bytes_are_what_the_nodes_tell(
     }
     assert first.block_bytes == (100, 20) and first.plan is not None
     assert second.stages_ms == {} and second.block_bytes == () and second.plan is None
+
+
+def test_what_was_expected_is_what_the_partitioner_tells(
+    recording: Recording, data: EvaluationData
+) -> None:
+    outcome = PlanOutcome(90.0, 98.0, 1.5, 1, 95.0, "latency")
+    told = recording.frame(10**9).telemetry
+    told["partitioner"] = {**told["partitioner"], **outcome.texts(), "clusters": "1,2,3,4"}
+    first, *others = live_outcomes(data, recording, ["edge_0", "edge_1"], 1.0)
+    assert first.expected == outcome and first.clusters == (Block(1, 2, 3, 4),)
+    assert all(o.expected is None and o.clusters == () for o in others)
 
 
 def test_the_rate_that_was_played_is_told(recording: Recording) -> None:

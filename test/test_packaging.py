@@ -37,7 +37,12 @@ THIRD_PARTY = {
     "yaml": ("python3-yaml", "PyYAML"),
 }
 # Without a rosdep key; what needs it says so where it is absent.
-OPTIONAL = {"plotly": "plotly", "sahi": "sahi"}
+OPTIONAL = {
+    "gymnasium": "gymnasium",
+    "plotly": "plotly",
+    "sahi": "sahi",
+    "stable_baselines3": "stable-baselines3",
+}
 WITHOUT_ROS = """
 import importlib, pkgutil, sys
 

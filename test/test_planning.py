@@ -13,6 +13,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from re_pose_ros.errors import InputError
 from re_pose_ros.planning import OBJECTIVES, Assignment, Objective, Options, solve
+from re_pose_ros.planning.local_search import Placement, construct, improve, shorten
+from re_pose_ros.planning.problem import CELLS, Problem, reduce_options, relax
 
 CLOSE = 1e-6
 WANTED = (
@@ -296,6 +298,21 @@ def test_latency_and_balanced_trade_value_for_time() -> None:
         assert dear.makespan_ms == 0
 
 
+def test_required_blocks_of_little_value_cost_little() -> None:
+    for seed in range(12):
+        options = realistic_options(seed, 22, (1.0, 1.0, 1.0, 1.0))
+        options = replace(options, budget_ms=max(options.budget_ms, 100.0))
+        looks = np.arange(22) >= 18
+        value = np.where(looks[:, None], 1e-6 * (1 + options.value), options.value)
+        options = replace(options, value=value, required=looks)
+        bound = solve(options).value_bound
+        for name, share in (("accuracy", 0.97), ("latency", 0.85)):
+            plan = solve(options, Objective(name, share=0.9))
+            check(options, plan)
+            assert (plan.worker[looks] >= 0).all()
+            assert plan.value >= share * bound
+
+
 def test_a_required_block_goes_before_any_value() -> None:
     value, time = [[100.0], [0.0]], [[[50.0], [40.0]]]
     assert solve(Options.of(value, time, 60)).worker.tolist() == [0, -1]
@@ -326,6 +343,99 @@ def test_a_required_block_that_fits_nowhere_goes_where_it_is_done_first() -> Non
 def test_of_several_required_blocks_that_are_too_long_one_is_sent() -> None:
     options = Options.of([[1.0]] * 3, [[[90.0], [80.0], [70.0]]], 50, required=True)
     assert solve(options).worker.tolist() == [-1, -1, 0]
+
+
+# The parts of the solver.
+
+
+def placed(seed: int, blocks: int, workers: int) -> tuple[Problem, Placement]:
+    """A problem and what it begins with."""
+    options = random_options(seed, blocks, 3, workers)
+    problem = reduce_options(options, 0.0)
+    return problem, construct(problem, relax(problem), problem.budget, 0.95)
+
+
+def done_and_used(problem: Problem, placement: Placement) -> tuple[list[float], list[int]]:
+    workers = len(problem.slots)
+    done, used = problem.offset.tolist(), [0] * workers
+    for block, (worker, variant) in enumerate(zip(*placement, strict=True)):
+        if worker < workers:
+            done[worker] += problem.time[worker, block, variant]
+            used[worker] += 1
+    return done, used
+
+
+def worth(problem: Problem, placement: Placement) -> float:
+    sent = placement[0] < len(problem.slots)
+    return float(problem.value[np.arange(len(sent)), placement[1]][sent].sum())
+
+
+def kept(problem: Problem, placement: Placement) -> bool:
+    """Whether an assignment keeps to budget and slots."""
+    done, used = done_and_used(problem, placement)
+    late = any(n and at > problem.budget * (1 + 1e-12) for at, n in zip(done, used, strict=True))
+    return not late and bool((np.array(used) <= problem.slots).all())
+
+
+few = st.tuples(st.integers(0, 9999), st.integers(1, 7), st.integers(1, 4))
+
+
+@settings(max_examples=60)
+@given(few)
+def test_the_relaxation_is_the_best_for_every_amount_of_work(case: tuple[int, int, int]) -> None:
+    problem, _ = placed(*case)
+    relaxation = relax(problem)
+    best = np.zeros(CELLS + 1)
+    for block in reversed(range(len(problem.block))):
+        before = best.copy()
+        for cells, value in zip(relaxation.units[block], problem.value[block], strict=True):
+            for room in range(int(cells), CELLS + 1):
+                best[room] = max(best[room], before[room - cells] + value)
+        np.testing.assert_array_equal(relaxation.best[block], best)
+
+
+@settings(max_examples=60)
+@given(few)
+def test_nothing_small_is_better_than_the_improved(case: tuple[int, int, int]) -> None:
+    problem, begin = placed(*case)
+    assert kept(problem, begin)
+    found = improve(problem, begin, problem.budget, rounds=1000)
+    value = worth(problem, found)
+    assert kept(problem, found)
+    assert value >= worth(problem, begin) - problem.tolerance
+    workers, blocks, variants = problem.time.shape
+    least = value + max(2 * problem.tolerance, 1e-9)
+
+    def tried(*moves: tuple[int, int, int]) -> None:
+        placement = found[0].copy(), found[1].copy()
+        for block, worker, variant in moves:
+            placement[0][block], placement[1][block] = worker, variant
+        assert not kept(problem, placement) or worth(problem, placement) <= least
+
+    for a in range(blocks):
+        for variant in range(variants):
+            for worker in range(workers):
+                tried((a, worker, variant))
+            home = int(found[0][a])
+            for b in set(range(blocks)) - {a} if home < workers else ():
+                for other in range(variants):
+                    tried((a, home, variant), (b, home, other))
+                    tried((a, int(found[0][b]), variant), (b, home, other))
+
+
+@settings(max_examples=60)
+@given(few)
+def test_shortening_only_places_anew(case: tuple[int, int, int]) -> None:
+    problem, begin = placed(*case)
+    found = shorten(problem, begin)
+    np.testing.assert_array_equal(found[1], begin[1])
+    np.testing.assert_array_equal(found[0] < len(problem.slots), begin[0] < len(problem.slots))
+    assert kept(problem, found)
+    last = [
+        max((at for at, count in zip(*done_and_used(problem, p), strict=True) if count), default=0)
+        for p in (begin, found)
+    ]
+    assert last[1] <= last[0] * (1 + 1e-12)
 
 
 @pytest.mark.parametrize(

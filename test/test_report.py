@@ -6,10 +6,12 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import plotly.graph_objects
 import pytest
@@ -29,10 +31,12 @@ from re_pose_ros.evaluation.report import (
     take_pictures,
 )
 from re_pose_ros.evaluation.report import figures as plots
+from re_pose_ros.evaluation.report.predicted import predicted
 from re_pose_ros.evaluation.scores import Scoring, method_figures
 from re_pose_ros.frame import Frame
 from re_pose_ros.geometry import Block
 from re_pose_ros.plan import BlockRequest, Plan, PlannedBlock, Slot, Variant
+from re_pose_ros.plan_outcome import PlanOutcome
 
 FIGURES = (
     plots.precision_recall,
@@ -127,6 +131,19 @@ def two_methods(**more: Any) -> dict[str, Any]:
     return summary_of({"whole": outcomes(1), "clusters": outcomes(2)}, **more)
 
 
+def planned(seed: int) -> list[FrameOutcome]:
+    """As ``outcomes``, of a method that plans for a budget; its first frame expected nothing."""
+    run = outcomes(seed)
+    return run[:1] + [
+        replace(
+            frame,
+            expected=PlanOutcome(50.0 + k, 48.0 + 2 * k, 9.5, 8 + k % 2, 60.0, "accuracy"),
+            clusters=(Block(60, 60, 100, 100),),
+        )
+        for k, frame in enumerate(run[1:])
+    ]
+
+
 def embedded(report: str) -> dict[str, Any]:
     match = re.search(r'<script type="application/json" id="figures">(.*?)</script>', report, re.S)
     assert match
@@ -162,6 +179,33 @@ def test_the_timeline_has_every_frame_and_gaps_for_dropped_ones() -> None:
     latency = figure["data"][0]
     assert latency["x"] == list(range(8))
     assert latency["y"][-1] is None
+
+
+def test_predictions_are_shown_against_what_happened() -> None:
+    summary = summary_of({"whole": outcomes(1), "re_pose": planned(2)})
+    assert summary["methods"]["whole"]["budget"] is None
+    budget = summary["methods"]["re_pose"]["budget"]
+    assert budget["budget_ms"] == 60.0 and budget["over_budget_share"] == 0.0
+    assert budget["happened_ms"]["p50"] == 54.0
+    figure = predicted(summary)
+    plotly.graph_objects.Figure(figure)
+    times, diagonal, values, _ = figure["data"]
+    assert times["name"] == values["name"] == "re_pose"
+    assert times["x"] == [50.0 + k for k in range(7)]
+    assert times["y"] == [48.0 + 2 * k for k in range(7)]
+    assert values["x"] == [9.5] * 7 and values["y"] == [8 + k % 2 for k in range(7)]
+    assert times["text"] == [f"frame {k}" for k in range(1, 8)]
+    assert diagonal["x"] == diagonal["y"] == figure["layout"]["xaxis"]["range"]
+    assert times["marker"]["color"] == plots.tinted(plots.colour(1), 0.6), "as in other plots"
+
+
+def test_only_plans_for_a_budget_are_plotted_against_it() -> None:
+    assert "predicted" not in embedded(render_report(two_methods()))
+    report = render_report(summary_of({"whole": outcomes(1), "re_pose": planned(2)}))
+    assert list(embedded(report))[-1] == "predicted"
+    assert "100 Mbit/s" in report
+    live = summary_of({"re_pose": planned(2)}, mode="live")
+    assert "Mbit/s" not in render_report(live)
 
 
 def test_the_report_holds_all_and_loads_nothing() -> None:
@@ -233,6 +277,27 @@ def test_the_worst_frames_are_drawn_with_what_was_wrong() -> None:
             assert p.caption.startswith(f"{row['tp']} found, {row['fn']} missed, {row['fp']} false")
     assert "dropped" in " ".join(p.caption for p in pictures)
     assert all(p.jpeg.startswith(b"\xff\xd8") and p.size == SIZE for p in pictures)
+    assert [p.jpeg for p in pictures[:3]] == [p.jpeg for p in pictures[3:]]
+    assert all((frame.image == 90).all() for frame in frames)
+
+
+def test_pictures_show_clusters_workers_and_use_of_the_budget() -> None:
+    frames = [Frame(np.full((SIZE[1], SIZE[0], 3), 90, np.uint8), k) for k in range(8)]
+    data = EvaluationData(
+        "x", LABELS, False, len(frames), lambda: iter(frames), lambda ks: (frames[k] for k in ks)
+    )
+    bare = take_pictures(data, {"re_pose": outcomes(1)}, scoring(), 8)
+    shown = take_pictures(data, {"re_pose": planned(1)}, scoring(), 8)
+    for before, after in zip(bare, shown, strict=True):
+        if after.name == "frame 0":
+            assert after == before
+            continue
+        assert "ms of 60 (" in after.caption and "predicted)" in after.caption
+        assert "ms of" not in before.caption
+        images = [cv2.imdecode(np.frombuffer(p.jpeg, np.uint8), 1) for p in (before, after)]
+        changed = np.abs(images[1].astype(int) - images[0]).max(axis=2) > 40
+        ys, xs = np.nonzero(changed)
+        assert {xs.min(), xs.max(), ys.min(), ys.max()} <= {60, 159}
 
 
 def test_earlier_results_are_read_or_refused(tmp_path: Path) -> None:
@@ -275,13 +340,14 @@ def browse(report: Path, profile: Path) -> tuple[str, list[str]]:
 
 def test_a_browser_draws_every_plot_without_complaint(tmp_path: Path) -> None:
     report = tmp_path / "report.html"
-    report.write_text(render_report(two_methods()), encoding="utf-8")
+    summary = summary_of({"whole": outcomes(1), "re_pose": planned(2)})
+    report.write_text(render_report(summary), encoding="utf-8")
     page, console = browse(report, tmp_path / "profile")
     assert console == []
-    assert re.search(r'<body[^>]* data-drawn="6"', page)
+    assert re.search(r'<body[^>]* data-drawn="7"', page)
     drawn = re.split(r'<div class="plot[^"]*" id="', page.partition("<main")[2])[1:]
     parts = {text.partition('"')[0]: text for text in drawn}
-    assert len(parts) == 6
+    assert len(parts) == 7
     for key, text in parts.items():
         figure = embedded(report.read_text(encoding="utf-8"))[key]
         kinds = {trace["type"] for trace in figure["data"]}

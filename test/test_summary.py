@@ -22,6 +22,7 @@ from re_pose_ros.geometry import Block
 from re_pose_ros.graph.records import Recording
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.plan import BlockRequest, Plan, PlannedBlock, Slot
+from re_pose_ros.plan_outcome import PlanOutcome
 from re_pose_ros.sources import open_source
 from re_pose_ros.sources.source import Feed, Source
 
@@ -37,6 +38,7 @@ KEYS = [
     "detections",
     "detections_per_frame",
     "latency_ms",
+    "budget",
     "stages_ms",
     "bytes_to_workers",
     "blocks_per_frame",
@@ -126,6 +128,33 @@ def test_times_are_medians_and_percentiles(recording: Recording) -> None:
     assert summary["wall_s"] == pytest.approx(0.24)
 
 
+def tell_outcome(recording: Recording, index: int, happened_ms: float) -> None:
+    """As the partitioner's telemetry has it of a frame that was planned for a budget."""
+    told = recording.frame(1_000_000_000 + index * 100_000_000).telemetry
+    outcome = PlanOutcome(30.0, happened_ms, 5.0, 4, 45.0, "latency")
+    told["partitioner"] = {**told["partitioner"], **outcome.texts(), "clusters": "4,4,90,60"}
+
+
+def test_the_budget_is_told_where_one_was_planned_for(recording: Recording) -> None:
+    bare = summarise(recording, OPTIONS, ["a", "b"])
+    assert bare["budget"] is None and "budget" not in table(bare)
+    tell_outcome(recording, 0, 35.0)
+    tell_outcome(recording, 1, 55.0)
+    summary = summarise(recording, OPTIONS, ["a", "b"])
+    assert summary["budget"] == {
+        "budget_ms": 45.0,
+        "objective": "latency",
+        "over_budget_share": 0.5,
+        "far_over_budget_share": 0.5,
+        "predicted_ms": {"p50": 30.0, "p95": 30.0},
+        "happened_ms": {"p50": 45.0, "p95": 54.0},
+        "value_predicted": 5.0,
+        "value_happened": 4.0,
+    }
+    (line,) = [line for line in table(summary).splitlines() if line.startswith("budget ")]
+    assert "45 ms for latency, 50.0% of frames over it" in line
+
+
 def test_workers_are_told_apart(recording: Recording) -> None:
     workers = summarise(recording, OPTIONS, ["a", "b"])["per_worker"]
     assert workers["a"] == {
@@ -196,6 +225,15 @@ def test_a_recording_is_complete_when_plans_and_telemetry_have_come_too(
     record.telemetry["fusion"] = fusion
     plan, record.plan = record.plan, None
     assert plan is not None and not recording.complete()
+    record.plan = plan
+    assert recording.complete()
+    partitioner = record.telemetry["partitioner"]
+    record.telemetry["partitioner"] = {**partitioner, "predicted_ms": "30.0"}
+    assert not recording.complete(), "what happened is still to come"
+    tell_outcome(recording, 1, 40.0)
+    assert recording.complete()
+    record.telemetry["partitioner"] = PlanOutcome(1.0, 2.0, 3.0, 4, 5.0, "latency").texts()
+    assert not recording.complete(), "what was told with the plan is still to come"
 
 
 @pytest.mark.parametrize(
@@ -243,6 +281,22 @@ def test_the_video_has_the_fused_frames_in_order(
     assert [round(float(frame[100:, 130:].mean()), -1) for frame in frames] == [40, 120]
     assert all(frame.shape == (120, 160, 3) for frame in frames)
     assert abs(frames[0].astype(int) - 40).max() > 60, "nothing was drawn"
+
+
+def test_the_video_shows_clusters_and_use_of_the_budget_where_there_are_any(
+    recording: Recording, folder: Path, tmp_path: Path
+) -> None:
+    def drawn(name: str) -> NDArray[np.uint8]:
+        with open_source(str(folder)) as source:
+            write_video(tmp_path / name, source, recording)
+        return video_frames(tmp_path / name)[0].astype(int)
+
+    before = drawn("before.mp4")
+    tell_outcome(recording, 0, 35.0)
+    changed = abs(drawn("after.mp4") - before).max(axis=2) > 40
+    assert changed[63, 4:94].any(), "the cluster's lower edge"
+    assert changed[:20, 100:].any(), "the bar at the top right"
+    assert not changed[70:, 100:].any()
 
 
 def test_images_of_other_sizes_do_not_end_the_video(

@@ -9,8 +9,8 @@ from typing import Any
 
 from re_pose_ros.bench.compare import compare
 from re_pose_ros.bench.options import BenchOptions
-from re_pose_ros.bench.plot import check_plot, save_plot
-from re_pose_ros.bench.result import table
+from re_pose_ros.bench.plot import check_plot, predicted_path, save_plot, save_predicted
+from re_pose_ros.bench.table import table
 from re_pose_ros.datasets import open_dataset
 from re_pose_ros.errors import InputError
 
@@ -35,13 +35,14 @@ def bench_partition(
         frames: at most so many of each spec; 0 is all.
         step: every so many frames.
         file: the result as JSON.
-        plot: accuracy against makespan as a picture.
+        plot: accuracy against makespan as a picture; where methods have a budget, a second one
+            beside it, ``<name>_predicted``, has what they predicted against what came.
 
     Raises:
         InputError: something cannot be used, a frame cannot be read, or a worker ended.
     """
     for path in filter(None, (file, plot)):
-        _check_writable(path)
+        check_writable(path)
     if plot is not None:
         check_plot(plot)
     data = [(spec, open_dataset(spec, count=frames, step=step)) for spec in specs]
@@ -51,6 +52,7 @@ def bench_partition(
             file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if plot is not None:
             save_plot(content, plot)
+            save_predicted(content, predicted_path(plot))
         print(table(content))
 
     content = compare(data, options, keep=give)
@@ -58,8 +60,8 @@ def bench_partition(
     return content
 
 
-def _check_writable(path: Path) -> None:
-    """Before an hour is spent on what could then not be written."""
+def check_writable(path: Path) -> None:
+    """Raises InputError now, before an hour is spent on what could then not be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         there = path.exists()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from re_pose_ros.bench.measure import Conditions, Timing, look, look_and_measure
+from re_pose_ros.bench.measure import Conditions, Looker, Measured
 from re_pose_ros.bench.methods import Method, MethodSettings, make_methods
 from re_pose_ros.bench.options import BenchOptions
 from re_pose_ros.bench.pool import Pool, Task
+from re_pose_ros.bench.profiles import described, measured_profile, worker_profiles
 from re_pose_ros.bench.result import Sample, Setup, result
+from re_pose_ros.bench.slowdown import speeds_at
 from re_pose_ros.datasets import AnnotatedFrames
-from re_pose_ros.detections import Detections
+from re_pose_ros.detection.profile import Profile
 from re_pose_ros.errors import InputError
 from re_pose_ros.evaluation.class_maps import class_map_of
 from re_pose_ros.frame import Frame
@@ -26,16 +28,27 @@ from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.planning.makespan import Network
 
+REPEAT_NS = 40_000_000
+"""From one showing of a photo to the next."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A frame in its turn; ``number`` is the dataset that it is from."""
+    """A frame in its turn.
+
+    Attributes:
+        number: the dataset that it is from.
+        frame: with the time at which it is shown, where it is shown repeatedly.
+        truth: what is to be found.
+        begins: whether it is the first of its sequence.
+        position: among the counted frames of its sequence, from 0; None for one that is not.
+    """
 
     number: int
     frame: Frame
     truth: GroundTruth
     begins: bool
-    counts: bool
+    position: int | None
 
 
 def compare(
@@ -58,16 +71,18 @@ def compare(
     network = Network(options.bandwidth_mbit_s, options.links)
     speeds = options.speed_by_worker()
     conditions = Conditions(
-        speeds,
         network,
         options.fusion,
         options.jpeg_quality,
         options.observed_confidence,
         options.detector.clock,
     )
-    make_methods(options.methods, MethodSettings("unknown", speeds))  # before anything is loaded
+    # Names and budgets are looked at before anything is loaded.
+    make_methods(options.methods, _method_settings(options, "unknown", {}))
     with Pool(options.detector, options.workers) as pool:
-        methods, missing = make_methods(options.methods, _method_settings(options, pool, speeds))
+        profile, problem = measured_profile(pool, options.input_sizes)
+        settings = _method_settings(options, pool.offer.model, worker_profiles(profile, speeds))
+        methods, missing = make_methods(options.methods, settings)
         class_map = class_map_of(options.class_map, pool.offer.labels, labels)
         setup = Setup(
             options=options,
@@ -76,6 +91,7 @@ def compare(
             cores=len(pool.cores),
             class_map=class_map,
             unavailable=missing,
+            profile=described(profile, problem),
         )
         samples: list[Sample] = []
         threads = cv2.getNumThreads()
@@ -105,15 +121,18 @@ def _labels(data: Sequence[tuple[str, AnnotatedFrames]], options: BenchOptions) 
 
 
 def _method_settings(
-    options: BenchOptions, pool: Pool, speeds: Mapping[str, float]
+    options: BenchOptions, model: str, profiles: Mapping[str, Profile]
 ) -> MethodSettings:
     return MethodSettings(
-        pool.offer.model,
-        speeds,
+        model,
+        options.speed_by_worker(),
         options.slots,
         tuple(sorted(options.input_sizes)),
         options.partition,
         options.changed,
+        profiles,
+        options.budgets,
+        options.detector.clock,
     )
 
 
@@ -135,25 +154,27 @@ def _samples(
 ) -> Iterator[Sample]:
     """One per counted frame, with every method's detections and times."""
     options = setup.options
+    speeds = options.speed_by_worker()
+    lookers = [Looker(method, pool, conditions) for method in methods]
     total = sum(len(frames) for _, frames in data) * options.repeat * len(methods)
     with tqdm(total=total, unit="look", dynamic_ncols=True) as bar:
         for shown in _shown(data, options.warm, options.repeat):
+            frame, counts = shown.frame, shown.position is not None
             known = setup.class_map.map_truth(shown.truth, labels)
-            measured: dict[str, tuple[Detections, Timing]] = {}
-            for method in methods:
-                bar.set_postfix_str(method.name, refresh=False)
+            now = speeds_at(shown.position or 0, speeds, options.slow if counts else ())
+            measured: dict[str, Measured] = {}
+            for looker in lookers:
+                name = looker.method.name
+                bar.set_postfix_str(name, refresh=False)
                 if shown.begins:
-                    method.begin()
-                if shown.counts:
-                    measured[method.name] = look_and_measure(
-                        method, shown.frame, known, pool, conditions
-                    )
-                elif method.remembers:
-                    look(method, shown.frame, known, pool, conditions)
+                    looker.begin()
+                if counts or looker.method.remembers:
+                    measured[name] = looker.look(frame, known, now, alone=counts)
                 bar.update()
-            if shown.counts:
-                frame = shown.frame
-                yield Sample(shown.number, frame.index, frame.frame_id, known, measured)
+            if counts:
+                yield Sample(
+                    shown.number, frame.index, frame.frame_id, known, measured, now != speeds
+                )
 
 
 def _shown(data: Sequence[tuple[str, AnnotatedFrames]], warm: int, repeat: int) -> Iterator[_Shown]:
@@ -166,5 +187,9 @@ def _shown(data: Sequence[tuple[str, AnnotatedFrames]], warm: int, repeat: int) 
             last = frame.frame_id
             position = 0 if begins else position + 1
             for k in range(repeat):
+                shown = frame
+                if repeat > 1:
+                    shown = replace(frame, stamp_ns=(frame.stamp_ns or 0) + k * REPEAT_NS)
                 counts = position >= warm and k == repeat - 1
-                yield _Shown(number, frame, truth, begins and k == 0, counts)
+                at = position - warm if counts else None
+                yield _Shown(number, shown, truth, begins and k == 0, at)

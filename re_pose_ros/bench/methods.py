@@ -5,26 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Protocol
 
+from re_pose_ros.bench import planners
+from re_pose_ros.bench.oracle import Oracle, Search
+from re_pose_ros.bench.partitioners import (
+    Knowing,
+    SahiTiles,
+    TruthBlocks,
+    WholeImage,
+    true_objects,
+)
+from re_pose_ros.bench.planners import Planner
+from re_pose_ros.bench.pool import CLOCKS, Clock
 from re_pose_ros.detection.networks import has_tiles
-from re_pose_ros.detections import Detections
+from re_pose_ros.detection.profile import Profile
+from re_pose_ros.distribution.schedule import thumbnail
 from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
-from re_pose_ros.geometry import Block, whole
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.partition import PARTITIONERS, Partitioner, make_partitioner
 from re_pose_ros.partition.assign import assign
-from re_pose_ros.partition.base import (
-    FrameOutcome,
-    PartitionContext,
-    PartitionSettings,
-    smallest_variant,
-)
-from re_pose_ros.partition.clusters import Clusters
-from re_pose_ros.partition.tiles import whole_look
-from re_pose_ros.plan import BlockRequest, Expectation, PlannedBlock, Variant
+from re_pose_ros.partition.base import FrameOutcome, PartitionContext, PartitionSettings
+from re_pose_ros.plan import Expectation, PlannedBlock, Variant
 
 DEFAULT = (
     "whole_640",
@@ -34,6 +39,8 @@ DEFAULT = (
     "ultralytics_tile",
     "clusters",
     "elf",
+    "greedy",
+    "re_pose",
     "ground_truth",
 )
 """What a bench compares when it is not told."""
@@ -61,6 +68,18 @@ class Method(Protocol):
     def remembers(self) -> bool:
         """Whether what it does depends on the frames before."""
 
+    @property
+    def learns_from_all(self) -> bool:
+        """Whether it takes all detections, with their confidences, not only the sure ones."""
+
+    @property
+    def expected(self) -> Expectation | None:
+        """What it expects of its latest plan; None of methods without a budget."""
+
+    @property
+    def search(self) -> Search | None:
+        """What it did for its latest plan that is not charged; None of all but oracles."""
+
     def begin(self) -> None:
         """Another sequence begins: forget."""
 
@@ -82,6 +101,9 @@ class MethodSettings:
         input_sizes: network inputs that ``clusters``, ``ground_truth`` and the like choose from.
         partition: settings of the partitioners; ``tiles`` has ``tile_size`` and ``overlap`` of it.
         changed: names of those that were set by the user.
+        profiles: of each worker, by name.
+        budgets: milliseconds of planners by the method's name, where not those of ``partition``.
+        clock: what the robot's times are taken by; see ``pool.Detector``.
     """
 
     model: str
@@ -90,6 +112,9 @@ class MethodSettings:
     input_sizes: tuple[int, ...] = (320, 640)
     partition: PartitionSettings = field(default_factory=PartitionSettings)
     changed: frozenset[str] = frozenset()
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    clock: Clock = "wall"
 
     def variants(self, sizes: Sequence[int]) -> tuple[Variant, ...]:
         return tuple(Variant(self.model, size) for size in sizes)
@@ -97,121 +122,73 @@ class MethodSettings:
 
 @dataclass
 class Partitioned:
-    """A method that is a partitioner, with its blocks spread over the workers as in the graph."""
+    """A method that is a partitioner, with its blocks spread over the workers as in the graph.
+
+    Attributes:
+        name: see ``Method``.
+        make: a new partitioner, with nothing learned.
+        variants: the networks that it may ask for.
+        workers: speed of each, by name.
+        slots: blocks per worker and frame.
+        profiles: of each worker, by name.
+        remembers: see ``Method``.
+        learns_from_all: see ``Method``.
+        told: whether it is told the true objects of each frame.
+        job: see ``Method``.
+    """
 
     name: str
     make: Callable[[], Partitioner]
     variants: tuple[Variant, ...]
     workers: Mapping[str, float]
     slots: int
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
     remembers: bool = True
+    learns_from_all: bool = False
+    told: bool = False
     job: str = "detect"
 
     def __post_init__(self) -> None:
-        self._partitioner = self.make()
+        self._slots = dict.fromkeys(self.workers, self.slots)
+        self.begin()
+
+    @property
+    def expected(self) -> Expectation | None:
+        return self._partitioner.expected
+
+    @property
+    def search(self) -> Search | None:
+        return self._partitioner.search if isinstance(self._partitioner, Oracle) else None
 
     def begin(self) -> None:
         self._partitioner = self.make()
 
     def plan(self, frame: Frame, truth: GroundTruth) -> tuple[PlannedBlock, ...]:
-        context = PartitionContext(
+        return self.placed(self.context(frame), truth)
+
+    def context(self, frame: Frame) -> PartitionContext:
+        """What the partitioner may use for a frame."""
+        return PartitionContext(
             frame.size,
             self.slots * len(self.workers),
             self.variants,
             tuple(self.workers.values()),
+            self._slots,
+            self.profiles,
+            frame.stamp_ns,
+            thumbnail(frame.image),
         )
-        if isinstance(self._partitioner, TruthBlocks):
-            self._partitioner.know(truth)
+
+    def placed(self, context: PartitionContext, truth: GroundTruth) -> tuple[PlannedBlock, ...]:
+        """As ``plan``, with the frame's context."""
+        if self.told:
+            assert isinstance(self._partitioner, Knowing)
+            self._partitioner.know(true_objects(truth, context.frame_size))
         requests = self._partitioner.partition(context)
-        return assign(requests, dict.fromkeys(self.workers, self.slots), speed=self.workers)
+        return assign(requests, self._slots, speed=self.workers)
 
     def observe(self, outcome: FrameOutcome) -> None:
         self._partitioner.observe(outcome)
-
-
-class SahiTiles:
-    """The slices that sahi makes, each on an input of its size, and a look at the whole frame."""
-
-    name = "tiles"
-    notes: tuple[str, ...] = ()
-    expected: Expectation | None = None
-
-    def __init__(self, settings: PartitionSettings) -> None:
-        self.settings = settings
-
-    def partition(self, context: PartitionContext) -> list[BlockRequest]:
-        settings = self.settings
-        tiles = sahi_slices(context.frame_size, settings.tile_size, settings.overlap)
-        requests = [
-            BlockRequest(tile, smallest_variant(context.variants, settings.tile_size))
-            for tile in tiles
-        ]
-        if len(requests) > 1:
-            requests.append(whole_look(context, settings))
-        return requests
-
-    def observe(self, outcome: FrameOutcome) -> None:
-        """Nothing to learn."""
-
-
-class WholeImage:
-    """The frame as it is, for a worker that cuts it by itself."""
-
-    name = "whole_image"
-    notes: tuple[str, ...] = ()
-    expected: Expectation | None = None
-
-    def __init__(self, settings: PartitionSettings) -> None:
-        self.settings = settings
-
-    def partition(self, context: PartitionContext) -> list[BlockRequest]:
-        return [BlockRequest(whole(*context.frame_size))]
-
-    def observe(self, outcome: FrameOutcome) -> None:
-        """Nothing to learn."""
-
-
-class TruthBlocks:
-    """The blocks that ``clusters`` makes, around what is there instead of what was found."""
-
-    name = "ground_truth"
-    notes: tuple[str, ...] = ()
-    expected: Expectation | None = None
-
-    def __init__(self, settings: PartitionSettings) -> None:
-        self.settings = settings
-        self._truth = GroundTruth.empty()
-
-    def know(self, truth: GroundTruth) -> None:
-        """What is to be found in the next frame."""
-        self._truth = truth.take(~truth.ignore)
-
-    def partition(self, context: PartitionContext) -> list[BlockRequest]:
-        there = Detections.of(self._truth.xyxy, [1.0] * len(self._truth), self._truth.class_id)
-        blocks = Clusters(self.settings).around(there, context, context.slots)
-        return blocks or [whole_look(context, self.settings)]
-
-    def observe(self, outcome: FrameOutcome) -> None:
-        """It knows already."""
-
-
-def sahi_slices(frame_size: tuple[int, int], tile: int, overlap: float) -> list[Block]:
-    """Slices as ``sahi.slicing.get_slice_bboxes`` places them, row by row.
-
-    The stride is the tile less the whole pixels of the overlap; the last of a row or column is
-    moved inwards to end at the frame's edge.
-    """
-    stride = tile - int(overlap * tile)
-
-    def starts(length: int) -> list[int]:
-        if length <= tile:
-            return [0]
-        return [*range(0, length - tile, stride), length - tile]
-
-    width, height = (min(tile, length) for length in frame_size)
-    return [
-        Block(x, y, width, height) for y in starts(frame_size[1]) for x in starts(frame_size[0])
-    ]
 
 
 def make_methods(
@@ -220,16 +197,20 @@ def make_methods(
     """The methods of these names, and those that cannot run here by name with the reason.
 
     Args:
-        names: of ``DEFAULT``, any partitioner, ``whole_<input size>``, or ``sahi_greedynmm``, which
-            has sahi merge by GREEDYNMM at any confidence.
+        names: of ``DEFAULT``, any partitioner, ``whole_<input size>``, a planner as of
+            ``planners.Planner``, or ``sahi_greedynmm``, which has sahi merge by GREEDYNMM at any
+            confidence.
         settings: what they are made with.
 
     Raises:
-        InputError: an unknown name, or one given twice.
+        InputError: an unknown name, one given twice, or a budget for a method that heeds none.
     """
     twice = {name for name in names if list(names).count(name) > 1}
     if twice:
         raise InputError(f"method '{min(twice)}' is given twice")
+    for name in settings.budgets:
+        if Planner.parse(name) is None:
+            raise InputError(f"method '{name}' heeds no budget")
     reasons = {name: reason for name in names if (reason := unavailable(name))}
     return [_make(name, settings) for name in names if name not in reasons], reasons
 
@@ -247,33 +228,44 @@ def unavailable(name: str) -> str:
 
 def _make(name: str, settings: MethodSettings) -> Method:
     partition = settings.partition
+    if planner := Planner.parse(name):
+        return _planner(name, planner, settings)
     if match := _WHOLE.fullmatch(name):
         size = int(match[1])
         look = replace(partition, whole_size=size)
         return _on_all(name, lambda: make_partitioner("whole", look), (size,), settings)
     if name == "tiles":
         look = replace(partition, whole_size=partition.tile_size)
-        return _on_all(name, lambda: SahiTiles(look), (look.tile_size,), settings, _TILES)
+        return _on_all(name, lambda: SahiTiles(look), (look.tile_size,), settings, slots=_TILES)
     if name in ("sahi", "sahi_greedynmm", "ultralytics_tile"):
         return _on_fastest(name, settings)
+    sizes = settings.input_sizes
     if name == "ground_truth":
-        return _on_all(name, lambda: TruthBlocks(partition), settings.input_sizes, settings)
+        return _on_all(name, lambda: TruthBlocks(partition), sizes, settings, told=True)
     if name == "elf":
         if "look_every" not in settings.changed:
             partition = replace(partition, look_every=ELF_LOOK_EVERY)
-        return replace(
-            _on_all(name, lambda: make_partitioner("elf", partition), _NATIVE, settings),
-            remembers=True,
-        )
+        sizes = tuple(_NATIVE)
     if name in PARTITIONERS:
-        return replace(
-            _on_all(
-                name, lambda: make_partitioner(name, partition), settings.input_sizes, settings
-            ),
-            remembers=name not in ("whole", "uniform"),
-        )
-    known = ", ".join(dict.fromkeys([*DEFAULT, "whole_<size>", "sahi_greedynmm", *PARTITIONERS]))
-    raise InputError(f"method '{name}' is unknown; known: {known}")
+        remembers = name not in ("whole", "uniform")
+        make = partial(make_partitioner, name, partition)
+        return _on_all(name, make, sizes, settings, remembers=remembers)
+    known = [*DEFAULT, "whole_<size>", "sahi_greedynmm", *PARTITIONERS, *planners.EXAMPLES]
+    raise InputError(f"method '{name}' is unknown; known: {', '.join(dict.fromkeys(known))}")
+
+
+def _planner(name: str, planner: Planner, settings: MethodSettings) -> Partitioned:
+    partition = planner.settings(settings.partition, settings.budgets.get(name))
+    make = partial(planner.make, name, partition, CLOCKS[settings.clock])
+    return _on_all(
+        name,
+        make,
+        settings.input_sizes,
+        settings,
+        remembers=True,
+        learns_from_all=True,
+        told=planner.told,
+    )
 
 
 def _on_all(
@@ -281,16 +273,23 @@ def _on_all(
     make: Callable[[], Partitioner],
     sizes: Sequence[int],
     settings: MethodSettings,
+    *,
     slots: int = 0,
+    remembers: bool = False,
+    learns_from_all: bool = False,
+    told: bool = False,
 ) -> Partitioned:
-    """A method without memory on all workers."""
+    """A method on all workers, of ``settings.slots`` each unless told otherwise."""
     return Partitioned(
         name,
         make,
         settings.variants(sizes),
         settings.workers,
         slots or settings.slots,
-        remembers=False,
+        settings.profiles,
+        remembers=remembers,
+        learns_from_all=learns_from_all,
+        told=told,
     )
 
 

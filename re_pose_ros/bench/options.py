@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from re_pose_ros.bench.methods import DEFAULT
 from re_pose_ros.bench.pool import Detector
+from re_pose_ros.bench.slowdown import Slowdown
 from re_pose_ros.errors import InputError
 from re_pose_ros.fusion.fuse import FusionSettings
 from re_pose_ros.partition.base import PartitionSettings
@@ -26,13 +28,16 @@ class BenchOptions:
         bandwidth_mbit_s: of a link.
         links: ``shared`` or ``own``; see ``makespan.Network``.
         jpeg_quality: of the blocks, 1 to 100.
-        observed_confidence: methods learn from detections of at least this confidence.
+        observed_confidence: methods learn from detections of at least this confidence; those
+            that weigh them by it learn from all.
         warm: frames at the start of each sequence that are looked at and do not count.
         repeat: how often each independent photo is shown; the last time counts.
         class_map: see ``evaluation.class_maps.class_map_of``.
         partition: settings of the partitioners.
         changed: names of those that were set by the user.
         fusion: how the blocks' answers become one.
+        budgets: milliseconds by method, where they are not those of ``partition``.
+        slow: workers that become slower.
 
     Raises InputError for a value that cannot be used.
     """
@@ -53,6 +58,8 @@ class BenchOptions:
     partition: PartitionSettings = field(default_factory=PartitionSettings)
     changed: frozenset[str] = frozenset()
     fusion: FusionSettings = field(default_factory=FusionSettings)
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    slow: tuple[Slowdown, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -69,6 +76,19 @@ class BenchOptions:
             raise InputError("speeds have to be above 0; 1 is that of a core of this machine")
         if not self.input_sizes or min(self.input_sizes) < 32:
             raise InputError("input sizes have to be at least 32 pixels; give one or more")
+        self._check_names()
+
+    def _check_names(self) -> None:
+        workers = self.speed_by_worker()
+        for slowdown in self.slow:
+            if slowdown.worker not in workers:
+                raise InputError(
+                    f"worker '{slowdown.worker}' is not there to become slower; there are "
+                    f"{', '.join(workers)}"
+                )
+        for name in self.budgets:
+            if name not in self.methods:
+                raise InputError(f"method '{name}' has a budget, but is not among the methods")
 
     def speed_by_worker(self) -> dict[str, float]:
         speeds = self.speeds or (1.0,) * self.workers

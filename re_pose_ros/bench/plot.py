@@ -1,4 +1,4 @@
-"""Accuracy against time as a picture."""
+"""Results of a bench as pictures."""
 
 from __future__ import annotations
 
@@ -39,3 +39,41 @@ def save_plot(content: Mapping[str, Any], path: Path) -> None:
     axes.set_title(f"{content['model']}, {content['frames']} frames")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)
+
+
+def predicted_path(path: Path) -> Path:
+    """Where ``save_predicted`` writes beside the plot of ``path``."""
+    return path.with_name(f"{path.stem}_predicted{path.suffix}")
+
+
+def save_predicted(content: Mapping[str, Any], path: Path) -> bool:
+    """Draw what methods with a budget predicted against what came, one point per frame.
+
+    Makespans are those with all answers; values are objects found. Nothing is written where no
+    method predicts anything; returns whether it was.
+    """
+    from matplotlib.figure import Figure
+
+    planned = {name: of for name, of in content["methods"].items() if of["budget"]}
+    if not planned:
+        return False
+    figure = Figure(figsize=(10, 4.8), layout="constrained")
+    kinds = (
+        ("predicted_ms", "all_answers_ms", "predicted makespan [ms]", "computed makespan [ms]"),
+        ("predicted_value", "found", "predicted to be found", "objects found"),
+    )
+    for axes, (x, y, x_label, y_label) in zip(figure.subplots(1, 2), kinds, strict=True):
+        ends = [0.0]
+        for name, of in planned.items():
+            rows = [row for row in of["per_frame"] if row[x] is not None]
+            points = [row[x] for row in rows], [row[y] for row in rows]
+            axes.scatter(*points, s=14, alpha=0.7, label=name)
+            ends += [*points[0], *points[1]]
+        axes.plot([0, max(ends)], [0, max(ends)], color="grey", linewidth=0.8)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    figure.suptitle(f"{content['model']}, {content['frames']} frames, {content['workers']} workers")
+    figure.savefig(path, dpi=150)
+    return True

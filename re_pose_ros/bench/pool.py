@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -103,11 +104,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the workers' network is."""
+    """What the workers' network is.
+
+    Attributes:
+        model: its name.
+        labels: class names by class id.
+        device: where it runs.
+        path: its weights; None where it was loaded from no file.
+    """
 
     model: str
     labels: tuple[str, ...]
     device: str
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +240,7 @@ def _serve(link: Connection, detector: Detector, core: int) -> None:
         try:
             model = detector.load(detector.weights, confidence=detector.confidence, threads=1)
             jobs = _Jobs(model, detector)
-            link.send(Offer(model.name, model.labels, model.device))
+            link.send(Offer(model.name, model.labels, model.device, model.path))
             for task in _received(link):
                 link.send(jobs.answer(task))
         except InputError as error:

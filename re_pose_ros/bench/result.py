@@ -1,4 +1,4 @@
-"""From samples to the JSON file and the table of a bench."""
+"""From samples to the JSON file of a bench."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from re_pose_ros.bench.measure import Timing
+from re_pose_ros.bench import notes
+from re_pose_ros.bench.budget import budget, row
+from re_pose_ros.bench.measure import Measured, Timing
 from re_pose_ros.bench.options import BenchOptions
 from re_pose_ros.bench.pool import Offer
+from re_pose_ros.bench.spread import seeds, versus
 from re_pose_ros.datasets import ClassMap
-from re_pose_ros.detections import Detections
 from re_pose_ros.evaluation import Metrics, evaluate_coco
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.provenance import commit, machine
 
-VERSION = 1
-BUSY = 1.1
-"""From here on the table says that the machine was not idle."""
+VERSION = 2
 _OVERHEADS = ("partition", "encode", "transfer", "decode", "fusion")
 _PACKAGES = ("torch", "ultralytics", "sahi", "opencv-python")
 
@@ -35,14 +35,16 @@ class Sample:
         index: of the frame in its dataset.
         sequence: its ``frame_id``.
         truth: in the evaluated classes.
-        measured: detections in the detector's classes, and times, by method.
+        measured: detections in the detector's classes, times and expectations, by method.
+        slowed: whether a worker was slower than at the start.
     """
 
     number: int
     index: int
     sequence: str
     truth: GroundTruth
-    measured: Mapping[str, tuple[Detections, Timing]]
+    measured: Mapping[str, Measured]
+    slowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Setup:
         cores: workers that ran at once.
         class_map: from the detector's and the datasets' classes to the evaluated ones.
         unavailable: methods that could not run, with the reason.
+        profile: of the network, as ``profiles.described``.
     """
 
     options: BenchOptions
@@ -64,6 +67,7 @@ class Setup:
     cores: int
     class_map: ClassMap
     unavailable: Mapping[str, str]
+    profile: Mapping[str, Any]
 
 
 def result(
@@ -72,6 +76,9 @@ def result(
     """The content of the JSON file; ``error`` tells why a run ended early."""
     options = setup.options
     names = list(samples[0].measured) if samples else []
+    methods = {name: _method(name, setup, samples) for name in names}
+    for name, pairs in versus(methods).items():
+        methods[name]["versus"] = pairs
     return {
         "kind": "bench partition",
         "version": VERSION,
@@ -82,7 +89,7 @@ def result(
         "packages": _packages(),
         "model": setup.offer.model,
         "data": list(setup.specs),
-        "seeds": _seeds(setup.specs),
+        "seeds": _scene_seeds(setup.specs),
         "frames": len(samples),
         "labels": list(setup.class_map.labels),
         "workers": options.workers,
@@ -90,24 +97,28 @@ def result(
         "cores": setup.cores,
         "bandwidth_mbit_s": options.bandwidth_mbit_s,
         "links": options.links,
-        "settings": _settings(options, setup.class_map),
-        "notes": _notes(options, setup.cores),
+        "profile": dict(setup.profile),
+        "settings": notes.settings(options, setup.class_map.name),
+        "notes": notes.notes(options, setup.cores),
         "unavailable": dict(setup.unavailable),
         "held_up": _held_up(samples),
-        "methods": {name: _method(name, setup, samples) for name in names},
+        "methods": methods,
         "wall_s": round(wall_s, 1),
     }
 
 
 def _held_up(samples: Sequence[Sample]) -> float | None:
     """Median over all measurements of wall over processor time."""
-    shares = [timing.held_up for sample in samples for _, timing in sample.measured.values()]
+    shares = [one.timing.held_up for sample in samples for one in sample.measured.values()]
     return round(float(np.median(shares)), 3) if shares else None
 
 
 def _method(name: str, setup: Setup, samples: Sequence[Sample]) -> dict[str, Any]:
-    timings = [sample.measured[name][1] for sample in samples]
+    measured = [sample.measured[name] for sample in samples]
+    timings = [one.timing for one in measured]
     metrics = _metrics(name, setup, samples)
+    found = [counts.true_positives for counts in metrics.frames]
+    by_data = _by_data(name, setup, samples)
     return {
         **_accuracy(metrics),
         "precision": metrics.precision,
@@ -118,32 +129,41 @@ def _method(name: str, setup: Setup, samples: Sequence[Sample]) -> dict[str, Any
             kind: _mean([getattr(timing, f"{kind}_ms") for timing in timings])
             for kind in _OVERHEADS
         },
-        "by_data": [
-            {
-                "data": spec,
-                "frames": len(part),
-                **_accuracy(_metrics(name, setup, part)),
-                **_times([sample.measured[name][1] for sample in part]),
-            }
-            for number, spec in enumerate(setup.specs)
-            if (part := [sample for sample in samples if sample.number == number])
-        ],
+        "exact_share": _share([one.exact for one in measured if one.exact is not None]),
+        "budget": budget(measured, found, [sample.slowed for sample in samples]),
+        "seeds": seeds(by_data),
+        "by_data": by_data,
         "per_frame": [
             {
                 "data": sample.number,
                 "index": sample.index,
                 "sequence": sample.sequence,
-                "detections": len(sample.measured[name][0]),
-                **_rounded(asdict(sample.measured[name][1])),
+                "detections": len(one.detections),
+                **_rounded(asdict(one.timing)),
+                **row(one, count),
             }
-            for sample in samples
+            for sample, one, count in zip(samples, measured, found, strict=True)
         ],
     }
 
 
+def _by_data(name: str, setup: Setup, samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """The same figures of each dataset by itself."""
+    return [
+        {
+            "data": spec,
+            "frames": len(part),
+            **_accuracy(_metrics(name, setup, part)),
+            **_times([sample.measured[name].timing for sample in part]),
+        }
+        for number, spec in enumerate(setup.specs)
+        if (part := [sample for sample in samples if sample.number == number])
+    ]
+
+
 def _metrics(name: str, setup: Setup, samples: Sequence[Sample]) -> Metrics:
     found = [
-        setup.class_map.map_detections(sample.measured[name][0], setup.offer.labels)
+        setup.class_map.map_detections(sample.measured[name].detections, setup.offer.labels)
         for sample in samples
     ]
     truths = [sample.truth for sample in samples]
@@ -173,6 +193,11 @@ def _mean(values: Sequence[float]) -> float:
     return round(float(np.mean(values)), 3)
 
 
+def _share(values: Sequence[bool]) -> float | None:
+    """Of those that are true; None where there are none at all."""
+    return _mean(values) if values else None
+
+
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
     return {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}
 
@@ -187,119 +212,8 @@ def _packages() -> dict[str, str]:
     return found
 
 
-def _seeds(specs: Sequence[str]) -> list[int]:
+def _scene_seeds(specs: Sequence[str]) -> list[int]:
     """Of the scenes among the data; a scene that names none has seed 0."""
     scenes = [spec for spec in specs if spec.startswith("scene:")]
     seeds = [re.search(r"[?&]seed=([0-9]+)", spec) for spec in scenes]
     return [int(match[1]) if match else 0 for match in seeds]
-
-
-def _settings(options: BenchOptions, class_map: ClassMap) -> dict[str, Any]:
-    detector = options.detector
-    return {
-        "methods": list(options.methods),
-        "weights": detector.weights,
-        "confidence": detector.confidence,
-        "observed_confidence": options.observed_confidence,
-        "input_sizes": list(options.input_sizes),
-        "tile_size": detector.tile_size,
-        "overlap": detector.overlap,
-        "slots": options.slots,
-        "jpeg_quality": options.jpeg_quality,
-        "clock": detector.clock,
-        "warm": options.warm,
-        "repeat": options.repeat,
-        "class_map": class_map.name,
-        "partition": asdict(options.partition),
-        "changed": sorted(options.changed),
-        "fusion": {
-            **asdict(options.fusion.merge),
-            "cut_margin": options.fusion.cut_margin,
-        },
-    }
-
-
-def _notes(options: BenchOptions, cores: int) -> dict[str, str]:
-    low = options.detector.confidence < 0.1
-    return {
-        "latency_ms": f"measured by the clock with {cores} worker processes, each pinned to a core "
-        "with one thread, over local pipes without a limit to bandwidth; all blocks are encoded "
-        "before the first is sent; the pool places blocks for its own number of workers",
-        "makespan_ms": f"computed for {options.workers} workers from times measured one block at a "
-        "time on one pinned core (divided by the worker's speed), with transfer at "
-        f"{options.bandwidth_mbit_s:g} Mbit/s "
-        + (
-            "over one uplink that all blocks share, one after the other"
-            if options.links == "shared"
-            else "over one link per worker"
-        )
-        + "; it includes planning, encoding and fusion on the robot; answers travel in no time",
-        "clock": "all times but latency_ms are "
-        + (
-            "wall time"
-            if options.detector.clock == "wall"
-            else "processor time of the process that took them"
-        )
-        + "; robot and workers have one thread each",
-        "held_up": "wall over processor time of the measured blocks, median: above 1 other "
-        "programs used the cores and times by the wall clock are too long",
-        "serial_ms": "measured: decoding and detecting all blocks one after the other on one core; "
-        "mean over frames",
-        "overhead_ms": "means over frames; partition, encode and fusion are measured on the robot, "
-        "transfer is computed, decode is measured on a worker and part of serial_ms",
-        "bytes_per_frame": "JPEG sent to workers; mean over frames",
-        "accuracy": "COCO's, by pycocotools, of all detections from the confidence in settings; "
-        "ignored objects and regions cost nothing; precision and recall at 0.25",
-        "sahi": "the sahi package around the same network on one worker, to which the whole frame "
-        "goes as one JPEG; slices in native batches; "
-        + (
-            "at this confidence sahi merges by NMS at an IoU of 0.5 by its own choice"
-            if low
-            else "merged by GREEDYNMM at an IoS of 0.5"
-        )
-        + " (sahi_greedynmm: GREEDYNMM at any confidence)",
-        "elf": "after Elf (MobiCom 2021) and its authors' code: blocks and looks in the resolution "
-        "of the frame, not limited to input_sizes; see re_pose_ros.partition.elf for what is ours",
-        "ground_truth": "blocks of the clusters method around the objects that are there",
-    }
-
-
-def table(content: Mapping[str, Any]) -> str:
-    """The result for reading."""
-    head = ("method", "mAP50", "mAP", "APs", "makespan", "p95", "latency", "p95", "serial")
-    rows: list[Sequence[str]] = [(*head, "kB", "blocks")]
-    for name, of in content["methods"].items():
-        rows.append(
-            (
-                name,
-                *(_three(of[kind]) for kind in ("map50", "map", "ap_small")),
-                *(f"{of[kind][q]:.0f}" for kind in ("makespan_ms", "latency_ms") for q in of[kind]),
-                f"{of['serial_ms']:.0f}",
-                f"{of['bytes_per_frame'] / 1e3:.0f}",
-                f"{of['blocks_per_frame']:.1f}",
-            )
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if k == 0 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    lines += [f"{name}: {reason}" for name, reason in content["unavailable"].items()]
-    lines.append(
-        f"{content['frames']} frames, {content['model']}; times in ms; makespan computed for "
-        f"{content['workers']} workers at {content['bandwidth_mbit_s']:g} Mbit/s "
-        f"({content['links']}), latency measured on {content['cores']} cores"
-    )
-    if (content["held_up"] or 0) > BUSY:
-        lines.append(
-            f"other programs used the cores: blocks took {content['held_up']:.1f} times their "
-            "processor time"
-        )
-    return "\n".join(lines)
-
-
-def _three(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

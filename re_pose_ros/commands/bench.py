@@ -1,17 +1,29 @@
-"""``bench``: methods compared in one run."""
+"""``bench``: methods compared in one run, and what a planner costs the robot."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from re_pose_ros.commands.options import DATASETS, Commands, numbers, pairs, whole_numbers
+from re_pose_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from re_pose_ros.bench.options import BenchOptions
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """The command and its options."""
     bench = commands.add_parser("bench", help="compare methods in one run")
     what = bench.add_subparsers(required=True, metavar="what")
+    _add_partition(what)
+    _add_overhead(what)
+    _add_ablation(what)
+
+
+def _add_partition(what: Commands[argparse.ArgumentParser]) -> None:
     partition = what.add_parser(
         "partition",
         help="ways to look at a large frame, on the same frames and the same detector",
@@ -27,42 +39,126 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--class-map", default="", help="name, detector=dataset pairs with commas, or JSON file")
     add(
         "--methods",
-        default="whole_640,whole_1280,tiles,sahi,ultralytics_tile,clusters,elf,ground_truth",
+        default="whole_640,whole_1280,tiles,sahi,ultralytics_tile,clusters,elf,greedy,re_pose,"
+        "ground_truth",
         metavar="NAME,...",
-        help="of these, whole_<size>, sahi_greedynmm, uniform (default: %(default)s)",
+        help="of these, whole_<size>, sahi_greedynmm, uniform, and planners: re_pose or greedy, "
+        "then _no_agent, _no_tracking, _no_knapsack or _no_perspective, then _truth, then "
+        "_latency or _balanced, then @<budget in ms> (default: %(default)s)",
     )
-    add("--model", default="scene-n", help="embedded, or weights that ultralytics loads")
-    add("--confidence", type=float, default=0.05, help="least that is evaluated")
-    add("--observed-confidence", type=float, default=0.25, help="least that methods learn from")
-    add("--input-sizes", default="320,640", metavar="PX,...", help="network inputs of blocks")
     add("--workers", type=int, default=4, help="to plan for; at most as many as cores really run")
     add("--speed", default="", metavar="S,...", help="of each worker; 1 is a core of this machine")
+    add(
+        "--slow",
+        action="append",
+        default=[],
+        metavar="WORKER:FACTOR@FRAME",
+        help="so much slower from that counted frame of each sequence on, computed; repeatable",
+    )
+    add("--plot", default="", metavar="FILE", help="mAP50 against makespan: .png, .svg or .pdf")
+    _add_conditions(partition)
+    partition.set_defaults(act=_bench_partition)
+
+
+def _add_conditions(parser: argparse.ArgumentParser) -> None:
+    """What holds for all methods of a run."""
+    add = parser.add_argument
+    add("--model", default="scene-n", help="embedded, or weights that ultralytics loads")
+    add("--confidence", type=float, default=0.05, help="least that is evaluated")
+    add(
+        "--observed-confidence",
+        type=float,
+        default=0.25,
+        help="least that methods learn from which do not weigh detections",
+    )
+    add("--input-sizes", default="320,640", metavar="PX,...", help="network inputs of blocks")
     add("--slots", type=int, default=8, help="blocks per worker and frame")
     add("--bandwidth", type=float, default=100.0, help="of a link, Mbit/s")
+    add("--links", default="shared", choices=("shared", "own"), help="of the robot, or per worker")
     add(
         "--clock",
         default="wall",
         choices=("wall", "cpu"),
         help="of all times but the latency; cpu where other programs use the cores too",
     )
-    add("--links", default="shared", choices=("shared", "own"), help="of the robot, or per worker")
     add("--jpeg-quality", type=int, default=90)
+    add(
+        "--budget",
+        action="append",
+        default=[],
+        metavar="METHOD=MS",
+        help="of a planner, where not partitioner.budget_ms; repeatable",
+    )
     add("--set", action="append", default=[], metavar="node.parameter:=value", help="repeatable")
     add("--json", default="", metavar="FILE", help="for the result")
-    add("--plot", default="", metavar="FILE", help="mAP50 against makespan: .png, .svg or .pdf")
-    partition.set_defaults(act=_bench_partition)
 
 
-def _bench_partition(arguments: argparse.Namespace) -> int:
-    from re_pose_ros.bench.command import bench_partition
+def _add_overhead(what: Commands[argparse.ArgumentParser]) -> None:
+    overhead = what.add_parser(
+        "overhead",
+        help="the robot's own time for a planner, without encoding; no network runs",
+    )
+    add = overhead.add_argument
+    add("--data", action="append", default=[], metavar="DATASET", help="default: a scene per kind")
+    add("--frames", type=int, default=120, help="at most so many of each --data; 0 is all")
+    add("--method", default="re_pose", help="a planner as of bench partition")
+    add("--model", default="scene-n", help="whose profile is beside its weights")
+    add("--input-sizes", default="320,640,1280", metavar="PX,...", help="network inputs of blocks")
+    add("--workers", type=int, default=4)
+    add("--slots", type=int, default=8, help="blocks per worker and frame")
+    add("--bandwidth", type=float, default=100.0, help="of the link that all share, Mbit/s")
+    add("--seed", type=int, default=0, help="of what detectors are imagined to answer")
+    add("--set", action="append", default=[], metavar="node.parameter:=value", help="repeatable")
+    add("--json", default="", metavar="FILE", help="for the result")
+    overhead.set_defaults(act=_bench_overhead)
+
+
+def _add_ablation(what: Commands[argparse.ArgumentParser]) -> None:
+    ablation = what.add_parser(
+        "ablation",
+        help="the planner and the planner without its parts, for several numbers of workers, frame "
+        "sizes and kinds of scene; goes on where the file of --json ends",
+    )
+    add = ablation.add_argument
+    add("--methods", default="", metavar="NAME,...", help="default: all that the planner has")
+    add("--seeds", default="601,602", metavar="N,...", help="of the scenes")
+    add("--frames", type=int, default=6, help="counted, of each scene")
+    add("--quick", action="store_true", help="few frames and conditions, to see that it runs")
+    add("--cross", action="store_true", help="all combinations of the conditions; takes hours")
+    _add_conditions(ablation)
+    ablation.set_defaults(act=_bench_ablation)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _budgets(items: Sequence[str]) -> dict[str, float]:
+    """``re_pose=120`` as a name with its number; InputError for anything else."""
+    budgets: dict[str, float] = {}
+    for item in items:
+        name, mark, text = item.rpartition("=")
+        if not mark or not name:
+            raise InputError(f"'{item}' is no budget; write method=milliseconds")
+        if name in budgets:
+            raise InputError(f"method '{name}' has two budgets")
+        value = numbers("--budget", text)
+        if len(value) != 1:
+            raise InputError(f"'{item}' is no budget; write method=milliseconds")
+        budgets[name] = value[0]
+    return budgets
+
+
+def _conditions(arguments: argparse.Namespace, methods: tuple[str, ...]) -> BenchOptions:
+    """Options with all that ``_add_conditions`` asks for."""
     from re_pose_ros.bench.options import BenchOptions
     from re_pose_ros.bench.pool import Detector
     from re_pose_ros.evaluation.configuration import node_settings
 
     settings = pairs(arguments.set)
     partition, fusion = node_settings(settings)
-    options = BenchOptions(
-        methods=tuple(word.strip() for word in arguments.methods.split(",") if word.strip()),
+    return BenchOptions(
+        methods=methods,
         detector=Detector(
             arguments.model,
             arguments.confidence,
@@ -70,27 +166,78 @@ def _bench_partition(arguments: argparse.Namespace) -> int:
             partition.overlap,
             arguments.clock,
         ),
-        workers=arguments.workers,
-        speeds=tuple(numbers("--speed", arguments.speed)),
         slots=arguments.slots,
         input_sizes=tuple(whole_numbers("--input-sizes", arguments.input_sizes)),
         bandwidth_mbit_s=arguments.bandwidth,
         links=arguments.links,
         jpeg_quality=arguments.jpeg_quality,
         observed_confidence=arguments.observed_confidence,
-        warm=arguments.warm,
-        repeat=arguments.repeat,
-        class_map=arguments.class_map,
         partition=partition,
         changed=frozenset(name.partition(".")[2] for name in settings),
         fusion=fusion,
+        budgets=_budgets(arguments.budget),
+    )
+
+
+def _file(name: str) -> Path | None:
+    return Path(name) if name else None
+
+
+def _bench_partition(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from re_pose_ros.bench.command import bench_partition
+    from re_pose_ros.bench.slowdown import Slowdown
+
+    options = replace(
+        _conditions(arguments, _names(arguments.methods)),
+        workers=arguments.workers,
+        speeds=tuple(numbers("--speed", arguments.speed)),
+        slow=tuple(map(Slowdown.parse, arguments.slow)),
+        warm=arguments.warm,
+        repeat=arguments.repeat,
+        class_map=arguments.class_map,
     )
     bench_partition(
         arguments.data,
         options,
         frames=arguments.frames,
         step=arguments.step,
-        file=Path(arguments.json) if arguments.json else None,
-        plot=Path(arguments.plot) if arguments.plot else None,
+        file=_file(arguments.json),
+        plot=_file(arguments.plot),
     )
+    return 0
+
+
+def _bench_overhead(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.bench.overhead import OverheadOptions, bench_overhead
+    from re_pose_ros.evaluation.configuration import node_settings
+
+    partition, fusion = node_settings(pairs(arguments.set))
+    options = OverheadOptions(
+        method=arguments.method,
+        weights=arguments.model,
+        input_sizes=tuple(whole_numbers("--input-sizes", arguments.input_sizes)),
+        workers=arguments.workers,
+        slots=arguments.slots,
+        bandwidth_mbit_s=arguments.bandwidth,
+        seed=arguments.seed,
+        partition=partition,
+        fusion=fusion,
+    )
+    bench_overhead(arguments.data, options, frames=arguments.frames, file=_file(arguments.json))
+    return 0
+
+
+def _bench_ablation(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.bench.ablation import METHODS, Extent, bench_ablation
+
+    options = _conditions(arguments, _names(arguments.methods) or METHODS)
+    extent = Extent(
+        seeds=tuple(whole_numbers("--seeds", arguments.seeds)),
+        frames=arguments.frames,
+        quick=arguments.quick,
+        cross=arguments.cross,
+    )
+    bench_ablation(options, extent, file=_file(arguments.json))
     return 0

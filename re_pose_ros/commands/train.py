@@ -12,7 +12,7 @@ from re_pose_ros.commands.options import Commands
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """The command and its options."""
     train = commands.add_parser("train", help="make the weights that the package ships")
-    what = train.add_subparsers(required=True, metavar="what")
+    what: Commands[argparse.ArgumentParser] = train.add_subparsers(required=True, metavar="what")
     detector = what.add_parser(
         "detector",
         help="the embedded detectors, on generated scenes; goes on where it was interrupted",
@@ -30,6 +30,35 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--out", default="out/train/detector", help="folder for pictures, checkpoints and weights"
     )
     detector.set_defaults(act=_train_detector)
+    _add_partitioner(what)
+
+
+def _add_partitioner(what: Commands[argparse.ArgumentParser]) -> None:
+    partitioner = what.add_parser(
+        "partitioner",
+        help="the agent that refines the partitioner's groups; goes on where it was interrupted",
+    )
+    partitioner.add_argument("--seeds", default="0,1,2,3,4", metavar="N,...")
+    partitioner.add_argument("--steps", type=int, default=400_000, help="per seed")
+    partitioner.add_argument("--scenes", type=int, default=240, help="generated, to train on")
+    partitioner.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="annotated data or a bag of yours to train on, too; may be repeated",
+    )
+    partitioner.add_argument(
+        "--terms",
+        default="",
+        metavar="NAME=WEIGHT,...",
+        help="what is rewarded: found, makespan, compactness, variance, count",
+    )
+    partitioner.add_argument("--processes", type=int, default=0, help="0: all cores")
+    partitioner.add_argument(
+        "--out", default="out/train/partitioner", help="folder for layouts, agents and report"
+    )
+    partitioner.set_defaults(act=_train_partitioner)
 
 
 def _train_detector(arguments: argparse.Namespace) -> int:
@@ -54,4 +83,21 @@ def _train_detector(arguments: argparse.Namespace) -> int:
     result = report.report(paths, training)
     report.write(result, folder)
     print((folder / "README.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _train_partitioner(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.training import partitioner
+
+    seeds = partitioner.numbers(arguments.seeds)
+    terms = partitioner.terms_of(arguments.terms)
+    trainings = [
+        partitioner.PartitionerTraining(seed=seed, steps=arguments.steps, terms=terms)
+        for seed in seeds
+    ]
+    folder = Path(arguments.out)
+    partitioner.train_and_report(
+        trainings, arguments.data, folder, scenes=arguments.scenes, processes=arguments.processes
+    )
+    print((folder / "partitioner.md").read_text(encoding="utf-8"))
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from re_pose_ros.graph.records import FrameRecord, Recording
+from re_pose_ros.plan_outcome import budget_figures, budget_line
 
 
 def percentiles(values: Iterable[float]) -> dict[str, float]:
@@ -30,7 +31,8 @@ def summarise(
 ) -> dict[str, Any]:
     """The content of ``summary.json``; times in milliseconds but for ``wall_s``.
 
-    ``options`` (source, model, partitioner, ...) is put in front as it is.
+    ``options`` (source, model, partitioner, ...) is put in front as it is. ``budget`` is None where
+    the partitioner expects nothing of its plans; see ``plan_outcome.budget_figures``.
     """
     fused = recording.fused()
     stages = _stages(fused, workers)
@@ -38,6 +40,7 @@ def summarise(
     counts = [len(r.detections) for r in fused if r.detections is not None]
     blocks = [len(r.plan.blocks) for r in fused if r.plan is not None]
     per_worker = {name: _worker(name, fused) for name in workers}
+    expected = [outcome for outcome in (r.outcome for r in fused) if outcome is not None]
     published = recording.frames_published
     last = fused[-1] if fused else None
     wall = 0.0
@@ -52,6 +55,7 @@ def summarise(
         "detections": sum(counts),
         "detections_per_frame": round(float(np.mean(counts)), 3) if counts else 0.0,
         "latency_ms": percentiles(total),
+        "budget": budget_figures(expected),
         "stages_ms": stages,
         "bytes_to_workers": sum(worker["bytes"] for worker in per_worker.values()),
         "blocks_per_frame": round(float(np.mean(blocks)), 3) if blocks else 0.0,
@@ -136,6 +140,8 @@ def table(summary: Mapping[str, Any]) -> str:
             f"{summary['blocks_per_frame']:.1f} blocks per frame",
         ),
     ]
+    if summary["budget"] is not None:
+        rows.append(("budget", budget_line(summary["budget"])))
     if summary.get("map50") is not None:
         rows += _accuracy_rows(summary)
     for name, worker in summary["per_worker"].items():

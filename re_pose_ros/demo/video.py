@@ -1,4 +1,4 @@
-"""The annotated video: blocks, boxes, what was missed, which worker, latency."""
+"""The annotated video: clusters, blocks, boxes, what was missed, which worker, time used."""
 
 from __future__ import annotations
 
@@ -121,7 +121,17 @@ def _draw(
 ) -> NDArray[np.uint8]:
     blocks = record.plan.blocks if record.plan is not None else ()
     found = record.detections or Detections.empty()
-    return draw_frame(image, blocks, found, labels, caption, missed=missed, scale=scale)
+    return draw_frame(
+        image,
+        blocks,
+        found,
+        labels,
+        caption,
+        missed=missed,
+        clusters=record.clusters,
+        outcome=record.outcome,
+        scale=scale,
+    )
 
 
 def _crowded(

@@ -6,40 +6,36 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
+from re_pose_ros.distribution.motion import Array, Indices
 
-
-def centres(boxes: Array) -> Array:
-    """Middles of (N, 4) boxes, shape (N, 2)."""
-    return (boxes[:, :2] + boxes[:, 2:]) / 2
+TINY = float(np.finfo(np.float64).tiny)
 
 
 def near_pairs(a: Array, b: Array, reach: Array) -> tuple[Indices, Indices]:
     """All pairs of points of which the second is within the first's reach along both axes.
 
     Args:
-        a: (N, 2) points.
-        b: (M, 2) points.
-        reach: (N, 2) at least 0.
+        a: (2, N) points.
+        b: (2, M) points.
+        reach: (2, N) at least 0.
 
     Returns:
         (P,) indices into ``a`` and (P,) into ``b``, in an order that depends on nothing else.
     """
-    order = np.argsort(b[:, 0], kind="stable")
-    x = b[order, 0]
-    first = np.searchsorted(x, a[:, 0] - reach[:, 0])
-    counts = np.searchsorted(x, a[:, 0] + reach[:, 0], side="right") - first
-    rows = np.repeat(np.arange(len(a)), counts)
-    before = np.cumsum(counts) - counts
-    columns = order[np.arange(len(rows)) + np.repeat(first - before, counts)]
-    near = np.abs(b[columns, 1] - a[rows, 1]) <= reach[rows, 1]
+    order = b[0].argsort(kind="stable")
+    x = b[0, order]
+    first = x.searchsorted(a[0] - reach[0])
+    counts = x.searchsorted(a[0] + reach[0], side="right") - first
+    rows = np.arange(len(first)).repeat(counts)
+    before = counts.cumsum() - counts
+    columns = order[np.arange(len(rows)) + (first - before)[rows]]
+    near = np.abs(b[1, columns] - a[1, rows]) <= reach[1, rows]
     return rows[near], columns[near]
 
 
 def candidates(
     tracks: Array,
-    sigma: Array,
+    variance: Array,
     detections: Array,
     deviation: Array,
     gate: float,
@@ -54,9 +50,9 @@ def candidates(
     is ours.
 
     Args:
-        tracks: (T, 4) expected boxes, corners in pixels.
-        sigma: (T, 2) standard deviations of their centres in pixels.
-        detections: (D, 4) boxes.
+        tracks: (4, T) expected boxes.
+        variance: (2, T) of their centres in square pixels.
+        detections: (4, D) boxes.
         deviation: (D,) standard deviations of their centres in pixels, above 0.
         gate: above 0.
         size_ratio: at least 1.
@@ -64,21 +60,27 @@ def candidates(
     Returns:
         (P,) track indices, (P,) detection indices, (P,) costs in [0, 1].
     """
-    at, found_at = centres(tracks), centres(detections)
-    variance = np.square(sigma)
-    widest = np.sqrt(variance + np.square(deviation.max(initial=0)))
-    rows, columns = near_pairs(at, found_at, gate * widest)
-    spread = variance[rows] + np.square(deviation[columns])[:, None]
-    distance = np.sqrt((np.square(found_at[columns] - at[rows]) / spread).sum(axis=1))
-    a, b = tracks[rows], detections[columns]
-    own, other = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
-    alike = (np.maximum(own, other) <= size_ratio * np.minimum(own, other)).all(axis=1)
-    possible = alike & (distance <= gate)
-    sides = (np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])).clip(0)
-    shared = sides[:, 0] * sides[:, 1]
-    union = own[:, 0] * own[:, 1] + other[:, 0] * other[:, 1] - shared
-    cost = (1 - shared / np.maximum(union, np.finfo(float).tiny) + distance / gate) / 2
+    noise = np.square(deviation)
+    reach = gate * np.sqrt(variance + noise.max(initial=0.0))
+    rows, columns = near_pairs(tracks[:2], detections[:2], reach)
+    a, b = tracks.take(rows, axis=1), detections.take(columns, axis=1)
+    apart = np.abs(a[:2] - b[:2])
+    spread = np.square(apart) / (variance.take(rows, axis=1) + noise[columns])
+    distance = np.sqrt(spread[0] + spread[1])
+    own, other = a[2:], b[2:]
+    possible = (distance <= gate) & alike(own, other, size_ratio)
+    sides = np.minimum(np.minimum(own, other), (own + other) * 0.5 - apart)
+    np.maximum(sides, 0.0, out=sides)
+    shared = sides[0] * sides[1]
+    union = own[0] * own[1] + other[0] * other[1] - shared
+    cost = (1 - shared / np.maximum(union, TINY) + distance / gate) * 0.5
     return rows[possible], columns[possible], cost[possible]
+
+
+def alike(own: Array, other: Array, ratio: float) -> NDArray[np.bool_]:
+    """For which of P pairs the (2, P) sides differ by a factor of at most ``ratio``."""
+    close = np.maximum(own, other) <= ratio * np.minimum(own, other)
+    return np.asarray(close[0] & close[1])
 
 
 def assign_pairs(
@@ -104,7 +106,8 @@ def assign_pairs(
         return rows, columns
     alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
     if not alone.all():
-        r, c, values = rows[~alone], columns[~alone], cost[~alone]
+        others = ~alone
+        r, c, values = rows[others], columns[others], cost[others]
         r_names, r_at = _numbered(r)
         c_names, c_at = _numbered(c)
         table = np.full((len(r_names), len(c_names)), limit)
@@ -122,4 +125,4 @@ def _numbered(values: Indices) -> tuple[Indices, Indices]:
     """The distinct values, rising, and of each value its place among them."""
     there = np.zeros(int(values.max()) + 1, bool)
     there[values] = True
-    return np.flatnonzero(there), (np.cumsum(there) - 1)[values]
+    return there.nonzero()[0], (there.cumsum() - 1)[values]

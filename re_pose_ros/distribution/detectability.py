@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from re_pose_ros.geometry import box_areas, intersections
-from re_pose_ros.plan import PlannedBlock, Variant
+from re_pose_ros.distribution.motion import Array
+from re_pose_ros.plan import BlockRequest, PlannedBlock, Variant
 
-Array = NDArray[np.float64]
 Recall = Callable[[Variant | None, Array], Array]
-"""The recall to expect of a variant for object sizes in pixels of its input, any shape."""
+"""The recall to expect of a variant's network for object sizes in pixels of its input, any shape.
+
+It depends on the input's size by these sizes alone: a network does not know what it is shown.
+"""
 
 
 def usual_recall(_: Variant | None, sizes: Array) -> Array:
@@ -25,7 +26,7 @@ def usual_recall(_: Variant | None, sizes: Array) -> Array:
 
 
 def detection_probability(
-    boxes: Array,
+    corners: Array,
     sigma: Array,
     blocks: Sequence[PlannedBlock],
     frame_size: tuple[int, int],
@@ -40,24 +41,41 @@ def detection_probability(
     best counts, since they fail on the same objects. All of this is ours.
 
     Args:
-        boxes: (N, 4) expected boxes in the frame, in its pixels, with an area.
-        sigma: (N, 2) standard deviation of their centres in pixels.
+        corners: (4, N) left, top, right and bottom of expected boxes in the frame, with an area.
+        sigma: (2, N) standard deviation of their centres in pixels.
         blocks: those of the frame whose answers arrived.
         frame_size: (width, height) in pixels; nobody can look beyond it.
-        recall: see there.
+        recall: see there; asked once per network, for the objects that its blocks show.
     """
-    best = np.zeros(len(boxes))
-    if not len(boxes) or not blocks:
-        return best
-    rects = np.array([planned.block.xyxy for planned in blocks], np.float64)
-    scales = np.array([planned.request.input_scale for planned in blocks])
-    variants = [planned.request.variant for planned in blocks]
-    grown = np.concatenate([boxes[:, :2] - sigma, boxes[:, 2:] + sigma], axis=1)
-    np.clip(grown, 0, np.tile(frame_size, 2), out=grown)
-    share = intersections(grown, rects) / box_areas(grown)[:, None]
-    sizes = np.sqrt(box_areas(boxes))[:, None] * scales
-    for variant in dict.fromkeys(variants):
-        own = [k for k, other in enumerate(variants) if other == variant]
-        found = recall(variant, sizes[:, own]) * np.square(share[:, own])
-        np.maximum(best, found.max(axis=1), out=best)
-    return best
+    count = corners.shape[1]
+    best = np.zeros((len(blocks), count))
+    if not best.size:
+        return np.zeros(count)
+    by_network: dict[str | None, list[BlockRequest]] = {}
+    for request in (planned.request for planned in blocks):
+        network = None if request.variant is None else request.variant.model
+        by_network.setdefault(network, []).append(request)
+    requests = [request for group in by_network.values() for request in group]
+    rects = np.array([request.block.xyxy for request in requests], np.float64).T[:, :, None]
+    scales = np.array([request.input_scale for request in requests])
+    low = np.maximum(corners[:2] - sigma, 0.0)
+    high = np.minimum(corners[2:] + sigma, np.array(frame_size, np.float64)[:, None])
+    shown = np.minimum(high[:, None], rects[2:]) - np.maximum(low[:, None], rects[:2])
+    # Few blocks show an object: only these pairs are looked at any further.
+    some = shown > 0
+    pairs = (some[0] & some[1]).ravel().nonzero()[0]
+    block, track = np.divmod(pairs, count)
+    shown, grown = shown.reshape(2, -1).take(pairs, axis=1), high - low
+    share = shown[0] * shown[1] / (grown[0] * grown[1])[track]
+    sides = corners[2:] - corners[:2]
+    sizes = np.sqrt(sides[0] * sides[1])[track] * scales[block]
+    chance = np.square(share)
+    begin = behind = 0
+    for group in by_network.values():
+        behind += len(group)
+        end = int(pairs.searchsorted(behind * count))
+        if end > begin:
+            chance[begin:end] *= recall(group[0].variant, sizes[begin:end])
+        begin = end
+    best.ravel()[pairs] = chance
+    return np.asarray(best.max(axis=0))

@@ -13,7 +13,7 @@ from re_pose_ros.detections import Detections
 from re_pose_ros.distribution.association import assign_pairs, candidates
 from re_pose_ros.distribution.camera_motion import common_shift, common_velocity
 from re_pose_ros.distribution.detectability import Recall, detection_probability, usual_recall
-from re_pose_ros.distribution.motion import Array
+from re_pose_ros.distribution.motion import Array, Indices, boxes_of, corners_of
 from re_pose_ros.distribution.objects import ObjectDistribution
 from re_pose_ros.distribution.settings import TrackerSettings
 from re_pose_ros.distribution.tracks import (
@@ -25,7 +25,6 @@ from re_pose_ros.distribution.tracks import (
     missed,
     shifted,
 )
-from re_pose_ros.geometry import box_areas
 from re_pose_ros.plan import PlannedBlock
 
 LEAST_VISIBLE = 0.1
@@ -77,6 +76,7 @@ class Tracker:
         """``frame_size`` is (width, height) in pixels."""
         self.settings = settings or TrackerSettings()
         self.frame_size = frame_size
+        self._corner = np.array([*frame_size, *frame_size], np.float64)[:, None]
         self.reset()
 
     def reset(self) -> None:
@@ -87,6 +87,7 @@ class Tracker:
         self._next_id = 0
         nothing = Measurements.of(Detections.empty(), (), 0.0)
         self._tracks = born(nothing, 0, self._camera, self.settings)
+        self._coming: tuple[float, Tracks, Array] | None = None
 
     def __len__(self) -> int:
         return len(self._tracks)
@@ -106,15 +107,17 @@ class Tracker:
         elapsed = self._elapsed_s(stamp_ns)
         if elapsed < -RESTART_S:
             return ObjectDistribution.empty()
-        tracks = advanced(
-            self._tracks, max(elapsed, 0.0), self._camera, self._unrest, self.settings
-        )
-        boxes, share = self._visible(tracks)
-        kept = np.flatnonzero((share >= LEAST_VISIBLE) & self._worth(tracks))
-        kept = kept[np.argsort(-tracks.weight[kept], kind="stable")]
-        tracks = tracks.take(kept)
+        tracks, boxes = self._ahead(max(elapsed, 0.0))
+        corners, share = self._visible(boxes)
+        # They are sorted by weight since the last frame, and as much of it is left to each.
+        kept = ((share >= LEAST_VISIBLE) & self._worth(tracks)).nonzero()[0]
         return ObjectDistribution(
-            boxes[kept], tracks.class_id, tracks.weight, tracks.sigma, tracks.age, tracks.track_id
+            corners.T[kept],
+            tracks.class_id[kept],
+            tracks.weight[kept],
+            np.sqrt(tracks.motion.variance[:2].T[kept]),
+            tracks.age[kept],
+            tracks.track_id[kept],
         )
 
     def update(
@@ -134,7 +137,7 @@ class Tracker:
             stamp_ns: the frame's time; see ``predict``.
             answered: per block, whether its detections arrived; None: all. A track that no such
                 block shows does not count as missed.
-            recall: by variant and object size on its input.
+            recall: by network and object size on its input.
 
         Raises:
             ValueError: ``answered`` and ``blocks`` differ in length.
@@ -150,22 +153,30 @@ class Tracker:
         self._stamp_ns = self._stamp(stamp_ns)
 
         found = Measurements.of(detections, blocks, self.settings.noise)
-        tracks = advanced(self._tracks, elapsed, self._camera, self._unrest, self.settings)
-        tracks = self._with_camera(tracks, found, elapsed)
-        visible, share = self._visible(tracks)
-        inside = share >= LEAST_VISIBLE
-        tracks, visible = tracks.take(inside), visible[inside]
+        tracks, boxes = self._ahead(elapsed)
+        self._coming = None
+        shift = self._turn(tracks.weight, boxes, found, elapsed)
+        if shift.any():
+            tracks = shifted(tracks, shift, elapsed)
+            boxes = tracks.motion.boxes()
+        corners, share = self._visible(boxes)
+        inside = (share >= LEAST_VISIBLE).nonzero()[0]
+        if len(inside) < len(tracks):
+            tracks, corners = tracks.take(inside), corners.take(inside, axis=1)
         looked = [b for k, b in enumerate(blocks) if answered is None or answered[k]]
-        chance = detection_probability(visible, tracks.sigma, looked, self.frame_size, recall)
-        rows, columns = self._matched(tracks, visible, found)
-        surprise = _surprise(tracks.weight * chance, rows, found.confidence, columns)
+        variance = tracks.motion.variance[:2]
+        chance = detection_probability(corners, np.sqrt(variance), looked, self.frame_size, recall)
+        visible = boxes_of(corners)
+        rows, columns = self._matched(visible, variance, found)
+        others, fresh = _without(len(tracks), rows), _without(len(found), columns)
+        surprise = _surprise(tracks.weight * chance, others, found.confidence, fresh)
 
-        seen = corrected(tracks.take(rows), visible[rows], found.take(columns), self.settings)
-        others = np.delete(np.arange(len(tracks)), rows)
+        seen = corrected(
+            tracks.take(rows), visible.take(rows, axis=1), found.take(columns), self.settings
+        )
         unseen = missed(tracks.take(others), chance[others], self.settings)
         self._camera = self._common_velocity(seen)
-        fresh = found.take(np.delete(np.arange(len(found)), columns))
-        new = born(fresh, self._next_id, self._camera, self.settings)
+        new = born(found.take(fresh), self._next_id, self._camera, self.settings)
         self._next_id += len(new)
         self._tracks = self._best(Tracks.concatenate([seen, unseen, new]))
         return surprise
@@ -180,66 +191,89 @@ class Tracker:
             return stamp_ns
         return self._stamp_ns + round(self.settings.frame_s * 1e9)
 
-    def _with_camera(self, tracks: Tracks, found: Measurements, dt_s: float) -> Tracks:
-        """The tracks, moved where the camera turns otherwise than it did."""
+    def _ahead(self, elapsed: float) -> tuple[Tracks, Array]:
+        """The tracks so many seconds after the last frame, and their boxes.
+
+        Kept, since most frames are first predicted and then taken.
+        """
+        if self._coming is None or self._coming[0] != elapsed:
+            tracks = advanced(self._tracks, elapsed, self._camera, self._unrest, self.settings)
+            self._coming = elapsed, tracks, tracks.motion.boxes()
+        return self._coming[1:]
+
+    def _turn(self, weight: Array, boxes: Array, found: Measurements, dt_s: float) -> Array:
+        """By how many pixels (2,) the camera turned otherwise than it did."""
         shift = common_shift(
-            tracks.motion.boxes()[tracks.weight >= KNOWN],
-            found.xyxy[found.confidence >= self.settings.strong],
+            boxes[:, weight >= KNOWN],
+            found.boxes[:, found.confidence >= self.settings.strong],
             self.frame_size[0],
             bool(self._camera.any()),
         )
-        change = float(np.square(shift / dt_s).mean()) / dt_s
+        x, y = shift.tolist()
+        change = (x * x + y * y) / 2 / dt_s**3
         self._unrest = math.sqrt(CALMING * self._unrest**2 + (1 - CALMING) * change)
-        if not shift.any():
-            return tracks
-        self._camera = self._camera + shift / dt_s
-        return shifted(tracks, shift, dt_s)
+        if x or y:
+            self._camera = self._camera + shift / dt_s
+        return shift
 
     def _common_velocity(self, seen: Tracks) -> Array:
-        known = seen.take(seen.hits >= 2)
-        tolerance = PACE * known.size[:, None] + np.sqrt(known.motion.rate_variance[:, :2])
-        return common_velocity(known.motion.rate[:, :2], tolerance, self._camera)
+        known = seen.hits >= 2
+        rate, variance = seen.motion.rate[:2, known], seen.motion.rate_variance[:2, known]
+        return common_velocity(rate, PACE * seen.size[known] + np.sqrt(variance), self._camera)
 
-    def _visible(self, tracks: Tracks) -> tuple[Array, Array]:
-        """The parts of the boxes that are in the frame, and their shares of the whole boxes."""
-        boxes = tracks.motion.boxes()
-        clipped = boxes.clip(0, np.tile(self.frame_size, 2))
-        return clipped, box_areas(clipped) / box_areas(boxes)
+    def _visible(self, boxes: Array) -> tuple[Array, Array]:
+        """Corners (4, N) of the boxes' parts in the frame, and the shares (N,) that these are."""
+        corners = np.minimum(np.maximum(corners_of(boxes), 0.0), self._corner)
+        sides = corners[2:] - corners[:2]
+        return corners, sides[0] * sides[1] / (boxes[2] * boxes[3])
 
     def _worth(self, tracks: Tracks) -> NDArray[np.bool_]:
         """Which tracks still tell something."""
-        certain = tracks.sigma.max(axis=1, initial=0) <= self.settings.most_sigma * tracks.size
+        variance = np.maximum(*tracks.motion.variance[:2])
+        certain = variance <= np.square(self.settings.most_sigma * tracks.size)
         return np.asarray(certain & (tracks.weight >= self.settings.least_weight))
 
     def _matched(
-        self, tracks: Tracks, visible: Array, found: Measurements
-    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows of ``tracks`` with the columns of ``found`` that are theirs."""
+        self, visible: Array, variance: Array, found: Measurements
+    ) -> tuple[Indices, Indices]:
+        """Columns of ``visible`` with those of ``found`` that are theirs."""
         how = self.settings
         rows, columns, cost = candidates(
-            visible, tracks.sigma, found.xyxy, found.deviation, how.gate, how.size_ratio
+            visible, variance, found.boxes, found.deviation, how.gate, how.size_ratio
         )
         strong = found.confidence[columns] >= how.strong
         first = assign_pairs(rows[strong], columns[strong], cost[strong], 1.0)
-        left = ~strong & ~np.isin(rows, first[0])
+        free = np.ones(visible.shape[1], bool)
+        free[first[0]] = False
+        left = ~strong & free[rows]
         second = assign_pairs(rows[left], columns[left], cost[left], how.weak_limit)
         return np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
 
     def _best(self, tracks: Tracks) -> Tracks:
-        kept = np.flatnonzero(self._worth(tracks))
+        """By falling weight."""
+        kept = self._worth(tracks).nonzero()[0]
         order = np.argsort(-tracks.weight[kept], kind="stable")
         return tracks.take(kept[order[: self.settings.most_tracks]])
 
 
-def _surprise(
-    hopes: Array, rows: NDArray[np.intp], confidence: Array, columns: NDArray[np.intp]
-) -> Surprise:
-    """``hopes`` (N,) are the chances that the tracked objects are there and are found."""
+def _without(count: int, taken: Indices) -> Indices:
+    """The indices below ``count`` that are not taken, rising."""
+    left = np.ones(count, bool)
+    left[taken] = False
+    return left.nonzero()[0]
+
+
+def _surprise(hopes: Array, others: Indices, confidence: Array, fresh: Indices) -> Surprise:
+    """What ``others`` of the tracked objects, which were not found, and new detections make of it.
+
+    ``hopes`` (N,) are the chances that the objects are there and are found; ``fresh`` are the
+    detections of none of them.
+    """
     expected, detected = float(hopes.sum()), float(confidence.sum())
-    lost, new = np.delete(hopes, rows).sum(), np.delete(confidence, columns).sum()
+    lost, new = float(hopes[others].sum()), float(confidence[fresh].sum())
     return Surprise(
         expected,
-        float(lost) / expected if expected > 0 else 0.0,
+        lost / expected if expected > 0 else 0.0,
         detected,
-        float(new) / detected if detected > 0 else 0.0,
+        new / detected if detected > 0 else 0.0,
     )

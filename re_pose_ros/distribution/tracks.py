@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from re_pose_ros.detections import Detections, Index
-from re_pose_ros.distribution.motion import Array, Motion, coordinates, correct, forecast
+from re_pose_ros.detections import Detections
+from re_pose_ros.distribution.motion import (
+    Array,
+    Indices,
+    Motion,
+    boxes_of,
+    coordinates,
+    correct,
+    forecast,
+)
 from re_pose_ros.distribution.settings import TrackerSettings
-from re_pose_ros.geometry import box_areas
 from re_pose_ros.plan import PlannedBlock
 
 SURE = 0.98
@@ -27,13 +35,15 @@ class Measurements:
     """N detections with an area, as the filters take them.
 
     Attributes:
-        xyxy: (N, 4) corners in pixels of the frame.
+        boxes: (4, N) in the frame.
+        size: (N,) square root of the area in pixels.
         deviation: (N,) standard deviation of the centre, in pixels.
         confidence: (N,) in [0, 1].
         class_id: (N,).
     """
 
-    xyxy: Array
+    boxes: Array
+    size: Array
     deviation: Array
     confidence: Array
     class_id: NDArray[np.int32]
@@ -43,26 +53,35 @@ class Measurements:
         cls, detections: Detections, blocks: Sequence[PlannedBlock], noise: float
     ) -> Measurements:
         """Noisy by ``noise`` object sizes, and by the pixels of the block that saw the object."""
-        found = detections.take(box_areas(detections.xyxy) > 0)
-        boxes = found.xyxy.astype(np.float64)
+        boxes = boxes_of(np.array(detections.xyxy.T, np.float64, order="C"))
+        good = (boxes[2] > 0) & (boxes[3] > 0)
+        if not good.all():
+            detections, boxes = detections.take(good), boxes[:, good]
         # -1, the unknown block, finds the scale at the end.
         scales = np.array([planned.request.input_scale for planned in blocks] + [1.0])
-        pixels = PIXEL / scales[found.block]
-        deviation = np.hypot(noise * np.sqrt(box_areas(boxes)), pixels)
-        return cls(boxes, deviation, found.confidence.astype(np.float64), found.class_id)
+        size = np.sqrt(boxes[2] * boxes[3])
+        deviation = np.hypot(noise * size, (PIXEL / scales)[detections.block])
+        confidence = detections.confidence.astype(np.float64)
+        return cls(boxes, size, deviation, confidence, detections.class_id)
 
     def __len__(self) -> int:
         return len(self.confidence)
 
-    def take(self, index: Index) -> Measurements:
+    def take(self, index: Indices) -> Measurements:
         return Measurements(
-            self.xyxy[index], self.deviation[index], self.confidence[index], self.class_id[index]
+            self.boxes.take(index, axis=1),
+            self.size[index],
+            self.deviation[index],
+            self.confidence[index],
+            self.class_id[index],
         )
 
     def variances(self) -> Array:
-        """Of the four coordinates, shape (N, 4)."""
-        sides = np.maximum(self.xyxy[:, 2:] - self.xyxy[:, :2], 1.0)
-        return np.square(self.deviation[:, None] / np.concatenate([np.ones_like(sides), sides], 1))
+        """Of the four coordinates, shape (4, N)."""
+        variances = np.empty_like(self.boxes)
+        variances[:2] = self.deviation
+        np.divide(self.deviation, np.maximum(self.boxes[2:], 1.0), out=variances[2:])
+        return np.square(variances, out=variances)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +111,7 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.weight)
 
-    def take(self, index: Index) -> Tracks:
+    def take(self, index: Indices) -> Tracks:
         return Tracks(
             self.motion.take(index),
             self.size[index],
@@ -117,27 +136,21 @@ class Tracks:
             np.concatenate([p.track_id for p in parts]),
         )
 
-    @property
-    def sigma(self) -> Array:
-        """Standard deviation of the centres in pixels, shape (N, 2)."""
-        return np.sqrt(self.motion.variance[:, :2])
-
 
 def born(found: Measurements, first_id: int, camera: Array, how: TrackerSettings) -> Tracks:
     """New tracks that move as the picture does, ``camera`` (2,) in pixels per second."""
     count = len(found)
-    value = coordinates(found.xyxy)
-    size = np.sqrt(box_areas(found.xyxy))
-    rate = np.zeros((count, 4))
-    rate[:, :2] = camera
-    spread = np.full((count, 4), how.stretch)
-    spread[:, :2] = how.speed * size[:, None]
-    motion = Motion.of(value, rate, found.variances(), np.zeros((count, 4)), spread**2)
+    state = np.zeros((5, 4, count))
+    state[0] = coordinates(found.boxes)
+    state[1, :2] = camera[:, None]
+    state[2] = found.variances()
+    state[4, :2] = np.square(how.speed * found.size)
+    state[4, 2:] = how.stretch**2
     return Tracks(
-        motion,
-        size,
-        found.confidence.clip(how.least_weight, SURE),
-        found.class_id.astype(np.int32),
+        Motion(state),
+        found.size,
+        np.minimum(np.maximum(found.confidence, how.least_weight), SURE),
+        found.class_id,
         found.confidence,
         np.zeros(count, np.int32),
         np.ones(count, np.int32),
@@ -153,22 +166,27 @@ def advanced(
     ``camera`` (2,) is the picture's velocity in pixels per second, ``unrest`` by how much it
     changes within one second (standard deviation).
     """
-    drive = np.full((len(tracks), 4), how.stretch)
-    drive[:, :2] = np.hypot(how.drive * tracks.size, unrest)[:, None]
+    drive = np.empty((4, len(tracks)))
+    drive[:2] = np.square(how.drive * tracks.size) + unrest**2
+    drive[2:] = how.stretch**2
     memory = np.array([how.memory_s, how.memory_s, how.stretch_memory_s, how.stretch_memory_s])
-    return replace(
-        tracks,
-        motion=forecast(tracks.motion, dt_s, np.array([*camera, 0.0, 0.0]), memory, drive**2),
-        weight=tracks.weight * np.exp(-dt_s / how.survival_s),
-        age=tracks.age + np.int32(1),
+    return Tracks(
+        forecast(tracks.motion, dt_s, np.array([*camera, 0.0, 0.0]), memory, drive),
+        tracks.size,
+        tracks.weight * math.exp(-dt_s / how.survival_s),
+        tracks.class_id,
+        tracks.trust,
+        tracks.age + np.int32(1),
+        tracks.hits,
+        tracks.track_id,
     )
 
 
 def shifted(tracks: Tracks, shift: Array, dt_s: float) -> Tracks:
     """The tracks where the picture moved (2,) pixels further than expected in ``dt_s`` seconds."""
     state = tracks.motion.state.copy()
-    state[0, :, :2] += shift
-    state[1, :, :2] += shift / dt_s
+    state[0, :2] += shift[:, None]
+    state[1, :2] += shift[:, None] / dt_s
     return replace(tracks, motion=Motion(state))
 
 
@@ -177,16 +195,18 @@ def corrected(tracks: Tracks, visible: Array, found: Measurements, how: TrackerS
 
     Args:
         tracks: before.
-        visible: (N, 4) parts of their boxes in the frame. Compared with these, a box that shrinks
+        visible: (4, N) parts of their boxes in the frame. Compared with these, a box that shrinks
             at the frame's border says nothing wrong about its object.
         found: N detections.
         how: see there.
     """
-    innovation = coordinates(found.xyxy) - coordinates(visible)
+    innovation = found.boxes - visible
+    np.log(np.maximum(found.boxes[2:], 1.0) / np.maximum(visible[2:], 1.0), out=innovation[2:])
     motion = correct(tracks.motion, innovation, found.variances())
-    size = np.exp(motion.value[:, 2:].mean(axis=1))
-    top = how.top_speed * size[:, None]
-    motion.rate[:, :2].clip(-top, top, out=motion.rate[:, :2])
+    size = np.exp((motion.value[2] + motion.value[3]) * 0.5)
+    top = how.top_speed * size
+    rate = motion.rate[:2]
+    np.minimum(np.maximum(rate, -top, out=rate), top, out=rate)
     sure = np.minimum(found.confidence, SURE)
     odds = tracks.weight / (1 - tracks.weight) * (1 + how.seen_again * sure / (1 - sure))
     same = found.class_id == tracks.class_id
@@ -195,9 +215,9 @@ def corrected(tracks: Tracks, visible: Array, found: Measurements, how: TrackerS
         motion,
         size,
         np.minimum(odds / (1 + odds), SURE),
-        np.where(trust < 0, found.class_id, tracks.class_id).astype(np.int32),
+        np.where(trust < 0, found.class_id, tracks.class_id),
         np.abs(trust),
-        np.zeros_like(tracks.age),
+        np.zeros(len(tracks), np.int32),
         tracks.hits + np.int32(1),
         tracks.track_id,
     )
@@ -209,5 +229,13 @@ def missed(tracks: Tracks, chance: Array, how: TrackerSettings) -> Tracks:
     ``chance`` (N,) is the probability in [0, 1] of finding each where it exists.
     """
     failing = (1 - chance) ** how.miss_trust
-    weight = tracks.weight * failing / (1 - tracks.weight * (1 - failing))
-    return replace(tracks, weight=weight)
+    return Tracks(
+        tracks.motion,
+        tracks.size,
+        tracks.weight * failing / (1 - tracks.weight * (1 - failing)),
+        tracks.class_id,
+        tracks.trust,
+        tracks.age,
+        tracks.hits,
+        tracks.track_id,
+    )

@@ -225,6 +225,8 @@ def _outcome(
         block_bytes=tuple(int(size or 0) for size in sent),
         latency_ms=total,
         late=late,
+        expected=record.outcome,
+        clusters=record.clusters,
     )
 
 

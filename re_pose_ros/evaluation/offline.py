@@ -1,4 +1,7 @@
-"""Every frame through pipelines in this process, reproducible to the last digit."""
+"""Every frame through pipelines in this process.
+
+Reproducible to the last digit, but for partitioners that plan by measured times.
+"""
 
 from __future__ import annotations
 
@@ -73,4 +76,6 @@ def _outcome(
         block_ms=result.block_ms,
         block_bytes=result.block_bytes,
         latency_ms=sum(result.stages_ms.values()),
+        expected=result.outcome,
+        clusters=() if result.expected is None else result.expected.clusters,
     )

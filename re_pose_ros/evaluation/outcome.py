@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from re_pose_ros.detections import Detections
+from re_pose_ros.geometry import Block
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.plan import Plan
+from re_pose_ros.plan_outcome import PlanOutcome
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +31,9 @@ class FrameOutcome:
         latency_ms: of the whole frame: offline the sum of the stages, live as measured; None where
             no result came.
         late: live: the result came after the deadline; ``detections`` is None then.
+        expected: what the partitioner expected beside what happened: offline the makespan that is
+            computed, live as measured; None where nothing was expected.
+        clusters: what the blocks were made from, where the partitioner tells.
     """
 
     index: int
@@ -43,3 +48,5 @@ class FrameOutcome:
     block_bytes: tuple[int, ...]
     latency_ms: float | None
     late: bool = False
+    expected: PlanOutcome | None = None
+    clusters: tuple[Block, ...] = ()

@@ -14,6 +14,7 @@ from re_pose_ros.evaluation.by_size import SizeTally
 from re_pose_ros.evaluation.metrics import Metrics, evaluate_coco
 from re_pose_ros.evaluation.outcome import FrameOutcome
 from re_pose_ros.ground_truth import GroundTruth
+from re_pose_ros.plan_outcome import PlanOutcome, budget_figures
 
 AGREEMENT = "agreement_"
 """Put before the name of a figure of accuracy that was taken against the slow reference."""
@@ -53,7 +54,7 @@ def method_figures(outcomes: Sequence[FrameOutcome], scoring: Scoring) -> dict[s
     """What ``summary.json`` has of one method but for its settings.
 
     Times are in milliseconds. Names of figures of accuracy begin with ``agreement_`` where they
-    were taken against a slow reference.
+    were taken against a slow reference. ``budget`` is None where nothing was expected of the plans.
     """
     truths = [scoring.truth(outcome) for outcome in outcomes]
     found = [scoring.detections(outcome) for outcome in outcomes]
@@ -79,6 +80,7 @@ def method_figures(outcomes: Sequence[FrameOutcome], scoring: Scoring) -> dict[s
         "frames_late": sum(o.late for o in outcomes),
         "latency_ms": _spread(o.latency_ms for o in outcomes),
         "stages_ms": _stages(outcomes),
+        "budget": budget_figures([o.expected for o in outcomes if o.expected is not None]),
         "bytes_per_frame": _mean(sum(o.block_bytes) for o in outcomes if o.plan is not None),
         "blocks_per_frame": _mean(len(o.plan.blocks) for o in outcomes if o.plan is not None),
         "frames": [
@@ -109,7 +111,7 @@ def _accuracy(metrics: Metrics) -> dict[str, Any]:
 
 
 def _row(outcome: FrameOutcome, counts: dict[str, int]) -> dict[str, Any]:
-    latency = outcome.latency_ms
+    latency, expected = outcome.latency_ms, outcome.expected
     return {
         "index": outcome.index,
         "name": outcome.name,
@@ -119,6 +121,16 @@ def _row(outcome: FrameOutcome, counts: dict[str, int]) -> dict[str, Any]:
         "bytes": sum(outcome.block_bytes),
         "dropped": outcome.detections is None,
         **counts,
+        **({} if expected is None else _expected(expected)),
+    }
+
+
+def _expected(outcome: PlanOutcome) -> dict[str, float]:
+    return {
+        "predicted_ms": round(outcome.predicted_ms, 3),
+        "happened_ms": round(outcome.happened_ms, 3),
+        "predicted_value": round(outcome.predicted_value, 3),
+        "happened_value": outcome.happened_value,
     }
 
 

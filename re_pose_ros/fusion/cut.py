@@ -1,4 +1,4 @@
-"""Removing objects that a block border cuts, where another block sees them whole."""
+"""Objects that a block's border cuts: which they are, and which another block sees whole."""
 
 from __future__ import annotations
 
@@ -12,6 +12,47 @@ from re_pose_ros.geometry import Block
 
 SCALE_SHARE = 0.5
 """A block at less than this share of another's resolution is no substitute for it."""
+
+_OUTWARDS = np.array([-1.0, -1.0, 1.0, 1.0])
+"""Sign by side (left, top, right, bottom) with which "further out" is always larger."""
+
+
+def interior_borders(
+    blocks: Sequence[Block], frame_size: tuple[int, int], margin: float = 2.0
+) -> NDArray[np.float64]:
+    """How far out a box may reach before its block's border may have cut it; shape (B, 4).
+
+    Left, top, right and bottom in full-image pixels, ``margin`` inside of the block. A border that
+    is the frame's cuts nothing, so it is infinitely far out.
+
+    Args:
+        blocks: the plan's blocks.
+        frame_size: (width, height) in pixels.
+        margin: in full-image pixels, at least 0.
+    """
+    outer = _outer(blocks)
+    at_frame = outer >= np.array([0.0, 0.0, *frame_size]) * _OUTWARDS
+    return np.where(at_frame, np.inf, outer - margin) * _OUTWARDS
+
+
+def cut_sides(detections: Detections, borders: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(N, 4) mask: at which sides (left, top, right, bottom) each box may be cut.
+
+    Args:
+        detections: in full-image pixels; ``block`` indexes ``borders``, -1 (unknown) is not cut.
+        borders: as of ``interior_borders``.
+
+    Raises:
+        ValueError: a block index is out of range.
+    """
+    own = detections.block
+    if not (own >= 0).any():
+        return np.zeros((len(detections), 4), bool)
+    if own.max() >= len(borders):
+        raise ValueError(f"block {own.max()} of a plan of {len(borders)} blocks")
+    cut = detections.xyxy * _OUTWARDS >= (borders * _OUTWARDS)[own]
+    cut &= (own >= 0)[:, None]
+    return cut
 
 
 def drop_cut(
@@ -46,23 +87,21 @@ def drop_cut(
     Raises:
         ValueError: a block index is out of range, or a per-block list has another length.
     """
-    if not (detections.block >= 0).any():
-        return detections
-    if detections.block.max() >= len(blocks):
-        raise ValueError(f"block {detections.block.max()} of a plan of {len(blocks)} blocks")
     usable = _substitutes(len(blocks), answered, scales)
-
-    # Sides as left, top, right, bottom; signed so that "further out" is always larger.
-    sign = np.array([-1.0, -1.0, 1.0, 1.0])
-    outer = np.array([block.xyxy for block in blocks], np.float64) * sign
-    at_frame = outer >= np.array([0.0, 0.0, *frame_size]) * sign
-    own = detections.block
-    sides = detections.xyxy * sign
-    cut = ~at_frame[own] & (sides >= outer[own] - margin) & (own >= 0)[:, None]
+    borders = interior_borders(blocks, frame_size, margin)
+    cut = cut_sides(detections, borders)
     at_border = np.flatnonzero(cut.any(axis=1))
-    own, sides, cut = own[at_border], sides[at_border], cut[at_border]
+    if not len(at_border):
+        return detections
 
-    inside = at_frame[None] | (sides[:, None] < outer[None] - margin)
+    limits, outer = borders * _OUTWARDS, _outer(blocks)
+    at_frame = np.isinf(limits)
+    own, sides, cut = (
+        detections.block[at_border],
+        detections.xyxy[at_border] * _OUTWARDS,
+        cut[at_border],
+    )
+    inside = sides[:, None] < limits[None]
     # As the left and top are negative, sums are widths and heights.
     longer = np.maximum(sides[:, 0] + sides[:, 2], sides[:, 1] + sides[:, 3])
     needed = outer[own] + reach * longer[:, None]
@@ -72,6 +111,11 @@ def drop_cut(
     left = np.ones(len(detections), bool)
     left[at_border[whole.any(axis=1)]] = False
     return detections.take(left)
+
+
+def _outer(blocks: Sequence[Block]) -> NDArray[np.float64]:
+    """(B, 4): the blocks' borders, larger where further out."""
+    return np.array([block.xyxy for block in blocks], np.float64).reshape(-1, 4) * _OUTWARDS
 
 
 def _substitutes(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from re_pose_ros.detections import Detections
-from re_pose_ros.fusion.cut import drop_cut
+from re_pose_ros.fusion.cut import drop_cut, interior_borders
 from re_pose_ros.fusion.merge import MergeSettings, merge
 from re_pose_ros.geometry import crop_to_full
 from re_pose_ros.plan import Plan, PlannedBlock, Slot
@@ -55,15 +55,16 @@ def fuse(
     found = _clipped(Detections.concatenate(replies), corners)
     if frame_size is None:
         frame_size = (int(corners[:, 2].max()), int(corners[:, 3].max()))
+    blocks = [planned.block for planned in plan.blocks]
     whole = drop_cut(
         found,
-        [planned.block for planned in plan.blocks],
+        blocks,
         frame_size,
         margin=settings.cut_margin,
         answered=[planned.slot in answers for planned in plan.blocks],
         scales=[planned.request.input_scale for planned in plan.blocks],
     )
-    return merge(whole, settings.merge)
+    return merge(whole, settings.merge, interior_borders(blocks, frame_size, settings.cut_margin))
 
 
 def _in_full(

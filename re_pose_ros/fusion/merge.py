@@ -1,9 +1,12 @@
 """Merging the detections of overlapping blocks into one set per frame.
 
-The default measure is the intersection over the *smaller* box (IoS). A block border cuts an object
-into a part that is much smaller than the whole seen by the neighbouring block: their IoU is low
-although the part lies wholly in the other box, so IoU keeps both, while their IoS is close to 1.
-ADPTD (IEEE IoT-J 2025) handles objects at block borders this way for the same reason.
+Two blocks that see an object whole give nearly the same box, which the intersection over the union
+(IoU) tells from a neighbour. A block's border cuts an object into a part that is much smaller than
+the whole: its IoU with the other block's box is low although it lies wholly inside, while its
+intersection over the *smaller* box (IoS) is close to 1. ADPTD (IEEE IoT-J 2025) merges at block
+borders by IoS for this reason. Away from borders IoS costs accuracy in crowds, where a small object
+in front of a large one lies wholly in its box too. So the default takes each where it is right;
+that the border decides is ours.
 """
 
 from __future__ import annotations
@@ -17,12 +20,13 @@ from numpy.typing import NDArray
 
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
+from re_pose_ros.fusion.cut import cut_sides
 from re_pose_ros.geometry import FloatArray, box_areas
 
-Metric = Literal["ios", "iou"]
+Metric = Literal["border", "ios", "iou"]
 Mode = Literal["best", "union", "weighted"]
 
-_METRICS = ("ios", "iou")
+_METRICS = ("border", "ios", "iou")
 _MODES = ("best", "union", "weighted")
 
 CHUNK = 256
@@ -34,7 +38,8 @@ class MergeSettings:
     """When two boxes are one object, and what becomes of them.
 
     Attributes:
-        metric: overlap measure, "ios" (intersection over the smaller box) or "iou".
+        metric: overlap measure, "iou", "ios" (intersection over the smaller box), or "border": IoS
+            where an interior border of its own block may cut one of the two, else IoU.
         threshold: overlap from which two boxes are one object, in (0, 1].
         mode: "best" keeps the better box as it is, "union" gives it the box around itself and all
             it swallowed, "weighted" their mean weighted by confidence.
@@ -45,7 +50,7 @@ class MergeSettings:
     Raises InputError for a value outside these ranges.
     """
 
-    metric: Metric = "ios"
+    metric: Metric = "border"
     threshold: float = 0.5
     mode: Mode = "best"
     class_aware: bool = True
@@ -60,27 +65,33 @@ class MergeSettings:
             raise InputError(f"merge threshold {self.threshold} is not in (0, 1]")
 
 
-def merge(detections: Detections, settings: MergeSettings | None = None) -> Detections:
+def merge(
+    detections: Detections,
+    settings: MergeSettings | None = None,
+    borders: NDArray[np.float64] | None = None,
+) -> Detections:
     """One detection per object, ordered as ``Detections.ranked``; any input order gives the same.
 
     Greedy from the highest confidence down: a box is kept unless a box kept before it swallows it.
-
-    With ``within_block`` off, boxes of one block never swallow one another, and a kept box swallows
-    at most one box of each other block, the one that overlaps it most (ties: the more confident).
-    Two boxes of one block are two objects to the detector that saw both side by side; a large box
-    that covers the two, from a coarser look say, can be at most one of them, so the other stays.
-    A box that an earlier kept one passed over in this way may still be swallowed by a later one.
-    This needs all that a block saw, so merging what is merged already may swallow more; with
-    ``within_block`` on, a second merge changes nothing.
-    ``block`` -1 means that the block is unknown: each such box counts as a block of its own.
+    A box may swallow several of another block: doubles that the detector left there are commoner
+    than neighbours so close. In mode "best" a second merge changes nothing.
 
     Confidence, class and block are those of the kept box in every mode.
+
+    Args:
+        detections: in full-image pixels. ``block`` -1 means that the block is unknown: each such
+            box counts as a block of its own.
+        settings: see there.
+        borders: per block, as of ``cut.interior_borders``; None where no border cuts anything.
+
+    Raises:
+        ValueError: a block index is behind ``borders``.
     """
     settings = settings or MergeSettings()
     ranked = detections.ranked()
     if len(ranked) < 2:
         return ranked
-    swallowed = _swallowed(ranked, settings)
+    swallowed = _swallowed(*_partners(ranked, settings, borders))
     kept = np.ones(len(ranked), bool)
     for taken in swallowed.values():
         kept[taken] = False
@@ -89,31 +100,23 @@ def merge(detections: Detections, settings: MergeSettings | None = None) -> Dete
     return _with_combined_boxes(ranked, swallowed, settings.mode).take(kept).ranked()
 
 
-def _swallowed(ranked: Detections, settings: MergeSettings) -> dict[int, list[int]]:
+def _swallowed(rank: NDArray[np.intp], lower: NDArray[np.intp]) -> dict[int, list[int]]:
     """The ranks, rising, that each kept rank swallows; kept ranks that swallow none are absent."""
-    rank, lower, overlap = _partners(ranked, settings)
-    blocks = ranked.block.tolist()
-    takers, starts = np.unique(rank, return_index=True)
-    ends = np.append(starts, len(rank))[1:]
     gone: set[int] = set()
     swallowed: dict[int, list[int]] = {}
-    for taker, start, end in zip(takers.tolist(), starts.tolist(), ends.tolist(), strict=True):
-        if taker in gone:
-            continue
-        partners = zip(lower[start:end].tolist(), overlap[start:end].tolist(), strict=True)
-        free = [partner for partner in partners if partner[0] not in gone]
-        taken = [k for k, _ in free] if settings.within_block else _best_per_block(free, blocks)
-        if taken:
-            gone.update(taken)
-            swallowed[taker] = taken
+    for taker, partner in zip(rank.tolist(), lower.tolist(), strict=True):
+        if taker not in gone and partner not in gone:
+            gone.add(partner)
+            swallowed.setdefault(taker, []).append(partner)
     return swallowed
 
 
 def _partners(
-    ranked: Detections, settings: MergeSettings
-) -> tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]:
-    """Ranks, lower ranks that each may swallow, and their overlap, (P,) each; ordered by both."""
+    ranked: Detections, settings: MergeSettings, borders: NDArray[np.float64] | None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Ranks and lower ranks that each may swallow, (P,) both; ordered by both."""
     areas = box_areas(ranked.xyxy)
+    by_smaller = _by_smaller(ranked, settings.metric, borders)
     found = []
     for a, b in _side_by_side(ranked.xyxy):
         allowed = np.ones(len(a), bool)
@@ -123,18 +126,25 @@ def _partners(
             allowed &= (ranked.block[a] != ranked.block[b]) | (ranked.block[a] < 0)
         a, b = a[allowed], b[allowed]
         shared = _shared_areas(ranked.xyxy[a], ranked.xyxy[b])
-        if settings.metric == "ios":
-            reference = np.minimum(areas[a], areas[b])
-        else:
-            reference = areas[a] + areas[b] - shared
+        smaller, union = np.minimum(areas[a], areas[b]), areas[a] + areas[b] - shared
+        reference = np.where(by_smaller[a] | by_smaller[b], smaller, union)
         # Where there is no area, nothing is shared either.
         overlap = shared / np.maximum(reference, np.finfo(reference.dtype).tiny)
         enough = overlap >= settings.threshold
         a, b = a[enough], b[enough]
-        found.append((np.minimum(a, b), np.maximum(a, b), overlap[enough]))
-    rank, lower, overlap = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        found.append((np.minimum(a, b), np.maximum(a, b)))
+    rank, lower = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(rank * len(ranked) + lower)
-    return rank[order], lower[order], overlap[order]
+    return rank[order], lower[order]
+
+
+def _by_smaller(
+    ranked: Detections, metric: Metric, borders: NDArray[np.float64] | None
+) -> NDArray[np.bool_]:
+    """(N,) mask: the boxes whose overlaps are taken over the smaller box."""
+    if metric == "border" and borders is not None:
+        return np.asarray(cut_sides(ranked, borders).any(axis=1))
+    return np.full(len(ranked), metric == "ios")
 
 
 def _side_by_side(boxes: FloatArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
@@ -158,19 +168,6 @@ def _shared_areas(a: FloatArray, b: FloatArray) -> FloatArray:
     wide = np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0])
     high = np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1])
     return wide.clip(0) * high.clip(0)
-
-
-def _best_per_block(candidates: Sequence[tuple[int, float]], blocks: Sequence[int]) -> list[int]:
-    """Of ``candidates`` (rank and overlap, ranks rising) that with the largest overlap per block.
-
-    Each of an unknown block is taken.
-    """
-    best: dict[int, tuple[int, float]] = {}
-    for rank, overlap in candidates:
-        key = blocks[rank] if blocks[rank] >= 0 else -1 - rank
-        if key not in best or overlap > best[key][1]:
-            best[key] = rank, overlap
-    return sorted(rank for rank, _ in best.values())
 
 
 def _with_combined_boxes(

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from re_pose_ros.detection.profile import Profile
 from re_pose_ros.detections import Detections
+from re_pose_ros.geometry import Block
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.plan import Plan
+from re_pose_ros.plan_outcome import PlanOutcome, read_blocks
 
 
 @dataclass(slots=True)
@@ -36,6 +38,27 @@ class FrameRecord:
         text = self.telemetry.get(node, {}).get(key)
         return None if text is None else float(text)
 
+    @property
+    def outcome(self) -> PlanOutcome | None:
+        """What was expected and what happened; None where nothing was, or it has not come."""
+        return PlanOutcome.read(self.telemetry.get("partitioner", {}))
+
+    @property
+    def clusters(self) -> tuple[Block, ...]:
+        """What the plan was made from, where the partitioner tells."""
+        return read_blocks(self.telemetry.get("partitioner", {}).get("clusters", ""))
+
+    @property
+    def told(self) -> bool:
+        """Whether all has come that is told of a frame with a result, but for its truth."""
+        partitioner = self.telemetry.get("partitioner", {})
+        return (
+            self.plan is not None
+            and {"camera", "fusion"} <= self.telemetry.keys()
+            and "partition_ms" in partitioner
+            and ("predicted_ms" in partitioner) == ("happened_ms" in partitioner)
+        )
+
 
 @dataclass(slots=True)
 class Recording:
@@ -62,10 +85,7 @@ class Recording:
 
         Topics are matched one by one, so that a result may come seconds before its plan.
         """
-        said = {"camera", "partitioner", "fusion"}
         return all(
-            record.plan is not None
-            and said <= record.telemetry.keys()
-            and not (self.truth_labels and record.truth is None)
+            record.told and not (self.truth_labels and record.truth is None)
             for record in self.fused()
         )

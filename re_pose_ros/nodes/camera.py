@@ -240,7 +240,8 @@ class CameraNode(PipelineNode):
                 self._fused.wait(0.1)
                 if self._fused_stamp != seen:
                     seen, quiet_since = self._fused_stamp, time.monotonic()
-        self._end.wait_for_all_acked(Duration(seconds=DRAIN_S))
+        for publisher in (self._telemetry, self._end):
+            publisher.wait_for_all_acked(Duration(seconds=DRAIN_S))
         if self.values["exit_on_end"]:
             self._finish()
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import String
@@ -15,7 +16,6 @@ from re_pose_ros.detection.inbox import Batch, BlockInbox
 from re_pose_ros.detection.model import load_model
 from re_pose_ros.detection.profile import known_accuracy, measure, to_json
 from re_pose_ros.detection.worker import Request, Worker
-from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
 from re_pose_ros.image_codec import decode_compressed
 from re_pose_ros.nodes import qos
@@ -26,6 +26,13 @@ from re_pose_ros.parameters.tables import DETECTOR
 from re_pose_ros.plan import Slot, Variant
 
 PROFILE_BATCHES = (2, 4)
+
+
+class Received(NamedTuple):
+    """A block's image and when it came, in seconds of the monotonic clock."""
+
+    message: CompressedImage
+    at: float
 
 
 class DetectorNode(PipelineNode):
@@ -41,7 +48,7 @@ class DetectorNode(PipelineNode):
 
     def configure(self) -> None:
         name = self.get_name()
-        self._inbox: BlockInbox[CompressedImage] = BlockInbox(name)
+        self._inbox: BlockInbox[Received] = BlockInbox(name)
         self._worker = self._load()
         self._answers = {}
         for k in range(self.values.whole("slots")):
@@ -110,8 +117,8 @@ class DetectorNode(PipelineNode):
     def _block_callback(self, index: int) -> Callable[[CompressedImage], None]:
         def received(message: CompressedImage) -> None:
             with self._changed:
-                stamp = from_stamp(message.header.stamp)
-                self._inbox.add_block(index, stamp, message, time.monotonic())
+                stamp, now = from_stamp(message.header.stamp), time.monotonic()
+                self._inbox.add_block(index, stamp, Received(message, now), now)
                 self._changed.notify_all()
 
         return received
@@ -148,7 +155,7 @@ class DetectorNode(PipelineNode):
             if batch is not None:
                 self._process(batch)
 
-    def _next_batch(self) -> Batch[CompressedImage] | None:
+    def _next_batch(self) -> Batch[Received] | None:
         wait = self.values.real("batch_wait")
         with self._changed:
             batch = self._inbox.take(time.monotonic(), wait)
@@ -158,40 +165,50 @@ class DetectorNode(PipelineNode):
                 self._changed.wait(min(timeout, 0.2))
             return batch
 
-    def _process(self, batch: Batch[CompressedImage]) -> None:
+    def _process(self, batch: Batch[Received]) -> None:
         assert self._worker is not None
         started = time.monotonic()
-        served, requests = [], []
+        served, requests, decode_ms = [], [], []
         for block in batch.blocks:
+            began = time.monotonic()
             try:
-                image = decode_compressed(block.data.data)
+                image = decode_compressed(block.data.message.data)
             except InputError as error:
                 self._malformed(f"block of slot_{block.slot_index}: {error}")
                 continue
             served.append(block)
             requests.append(Request(image, block.roi, block.variant))
+            decode_ms.append((time.monotonic() - began) * 1e3)
         decoded = time.monotonic()
-        results, timings = self._worker.process(requests) if requests else ([], None)
-        for block, detections in zip(served, results, strict=True):
-            frame_id = block.data.header.frame_id
-            self._answer(block.slot_index, detections, batch.stamp_ns, frame_id)
+        results, timings = self._worker.process(requests)
+        answers = [
+            detections_message(detections, batch.stamp_ns, block.data.message.header.frame_id)
+            for block, detections in zip(served, results, strict=True)
+        ]
         self._counts["batches"] += 1
         self._counts["blocks"] += len(served)
         processing_ms = (time.monotonic() - started) * 1e3
         self._busy_ms += processing_ms
+        # Before the answers, so that who has these knows it.
         self.telemetry(
             batch.stamp_ns,
             {
                 "blocks": len(served),
                 "gather_ms": f"{batch.waited * 1e3:.3f}",
+                "queued_ms": f"{(started - max(b.data.at for b in batch.blocks)) * 1e3:.3f}",
                 "decode_ms": f"{(decoded - started) * 1e3:.3f}",
-                "detect_ms": f"{0.0 if timings is None else timings.total_ms:.3f}",
+                "detect_ms": f"{timings.total_ms:.3f}",
                 "processing_ms": f"{processing_ms:.3f}",
+                **{
+                    f"compute_ms/{block.slot_index}": f"{decoding + detecting:.3f}"
+                    for block, decoding, detecting in zip(
+                        served, decode_ms, timings.request_ms, strict=True
+                    )
+                },
             },
         )
-
-    def _answer(self, index: int, detections: Detections, stamp_ns: int, frame_id: str) -> None:
-        self._answers[index].publish(detections_message(detections, stamp_ns, frame_id))
+        for block, answer in zip(served, answers, strict=True):
+            self._answers[block.slot_index].publish(answer)
 
     def health(self) -> Health:
         if self._worker is None:

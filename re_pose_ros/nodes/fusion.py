@@ -212,15 +212,16 @@ class FusionNode(PipelineNode):
         while not self.stopping.is_set():
             with self._changed:
                 assert self._collector is not None
-                ready = self._collector.pop_ready(time.monotonic())
+                now = time.monotonic()
+                ready = self._collector.pop_ready(now)
                 if not ready:
                     due = self._collector.next_deadline()
-                    timeout = 0.2 if due is None else max(0.001, due - time.monotonic())
+                    timeout = 0.2 if due is None else max(0.001, due - now)
                     self._changed.wait(min(timeout, 0.2))
             for collected in ready:
-                self._fuse(collected)
+                self._fuse(collected, now - collected.waited)
 
-    def _fuse(self, collected: CollectedFrame[Detection2DArray]) -> None:
+    def _fuse(self, collected: CollectedFrame[Detection2DArray], planned_at: float) -> None:
         started = time.monotonic()
         plan = collected.plan
         answers: dict[Slot, Detections] = {}
@@ -232,7 +233,6 @@ class FusionNode(PipelineNode):
             self._malformed += malformed + len(detections) - len(answers[slot])
         fused = fuse(plan, answers, self._frame_size, self._settings)
         message = detections_message(fused, plan.stamp_ns, plan.frame_id)
-        self._result.publish(message)
         finished = time.monotonic()
         self._missing = collected.missing
         latency = {
@@ -240,9 +240,11 @@ class FusionNode(PipelineNode):
             "fusion": (finished - started) * 1e3,
             "total": (self.now_ns() - plan.stamp_ns) / 1e6,
         }
+        # Before the detections, at which the partitioner goes on with what it knows.
+        self._report(collected, planned_at, fused, latency)
+        self._result.publish(message)
         for stage, value in latency.items():
             self._latency[stage].publish(Float64(data=value))
-        self._report(collected, started - collected.waited, len(fused), latency)
         self._show(plan, fused, latency["total"])
 
     def _learn_names(self, message: Detection2DArray) -> None:
@@ -255,7 +257,7 @@ class FusionNode(PipelineNode):
         self,
         collected: CollectedFrame[Detection2DArray],
         planned_at: float,
-        count: int,
+        fused: Detections,
         latency: dict[str, float],
     ) -> None:
         since = {
@@ -266,7 +268,8 @@ class FusionNode(PipelineNode):
             collected.plan.stamp_ns,
             {
                 **{f"{stage}_ms": f"{value:.3f}" for stage, value in latency.items()},
-                "detections": count,
+                "detections": len(fused),
+                "seen_in": ",".join(map(str, fused.block.tolist())),
                 "missing": ",".join(map(str, collected.missing)),
                 **since,
             },

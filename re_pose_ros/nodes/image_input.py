@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from re_pose_ros.bags import decode_frame
@@ -33,6 +35,9 @@ class ImageInput:
         self._subscription: Any = None
         self._matched: Any = None
         self.problem = ""
+        # The first message of a type takes 0.2 s to decode, which no frame is to wait for.
+        with contextlib.suppress(InputError):
+            self.decode(serialize_message(_TYPES[self._transport]()), 0)
 
     def _resolved_topic(self) -> str:
         base = str(self._node.resolve_topic_name("image_raw"))

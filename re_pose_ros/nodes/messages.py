@@ -204,6 +204,19 @@ def camera_info_message(
     return message
 
 
+def read_calibration(message: CameraInfo) -> Calibration:
+    return Calibration(
+        width=message.width,
+        height=message.height,
+        camera_name="",
+        distortion_model=message.distortion_model,
+        d=tuple(message.d),
+        k=tuple(message.k),
+        r=tuple(message.r),
+        p=tuple(message.p),
+    )
+
+
 def read_roi(message: CameraInfo) -> Block | None:
     """The region of interest; None where the message has none (the whole frame)."""
     roi = message.roi

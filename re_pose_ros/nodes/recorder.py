@@ -33,8 +33,8 @@ class Recorder:
 
     Args:
         namespace: that of the graph.
-        bag: where detections, plan, label_info, telemetry, profiles and the camera's ground truth
-            go; the caller opens and closes it. None keeps them in memory alone.
+        bag: where detections, plan, plan_outcome, label_info, telemetry, profiles and the camera's
+            ground truth go; the caller opens and closes it. None keeps them in memory alone.
         live: the graph's mode; results are kept for those who match late in lockstep alone.
         workers: names of the detectors whose profiles are recorded.
         images: also record ``image_raw/compressed``, for sources that cannot be read again.
@@ -64,6 +64,8 @@ class Recorder:
         self._node = Node("recorder", namespace=self._namespace)
         self._record("detections", Detection2DArray, self._on_detections, self._detections_qos)
         self._record("plan", Detection2DArray, self._on_plan, qos.latched(100))
+        # Read from the telemetry, which has the same and is kept for those who match late.
+        self._record("plan_outcome", DiagnosticArray, lambda _: None, qos.reliable(100))
         self._record("label_info", LabelInfo, self._on_labels, qos.latched())
         self._record("telemetry", DiagnosticArray, self._on_telemetry, qos.latched(TELEMETRY_DEPTH))
         labels_topic = "ground_truth/label_info"
@@ -165,7 +167,9 @@ class Recorder:
     def _on_telemetry(self, message: DiagnosticArray) -> None:
         record = self.recording.frame(from_stamp(message.header.stamp))
         for status in message.status:
-            record.telemetry[status.name] = {pair.key: pair.value for pair in status.values}
+            told = record.telemetry.get(status.name, {})
+            values = {pair.key: pair.value for pair in status.values}
+            record.telemetry[status.name] = {**told, **values}
             if status.name == "camera":
                 record.index = int(record.telemetry["camera"].get("index", -1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -12,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from re_pose_ros.block_image import scaled_crop
 from re_pose_ros.frame import Frame
+from re_pose_ros.graph.outcomes import SentBlock
 from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import PipelineNode
@@ -56,24 +58,29 @@ class SlotPublishers:
 
     def send(
         self, frame: Frame, planned: PlannedBlock, calibration: Calibration, quality: int
-    ) -> int:
-        """Publish one block; returns the bytes of its image."""
+    ) -> SentBlock:
+        """Publish one block."""
         stamp = frame.stamp_ns
         assert stamp is not None
         publishers = self._publishers[planned.slot]
         publishers.info.publish(
             camera_info_message(calibration, stamp, frame.frame_id, planned.block)
         )
+        started = time.monotonic()
         crop = scaled_crop(frame.image, planned.request)
-        sent = 0
+        messages = []
+        size = 0
         if publishers.compressed.get_subscription_count():
             data = encode_jpeg(crop, quality)
-            publishers.compressed.publish(jpeg_message(data, stamp, frame.frame_id))
-            sent += len(data)
+            messages.append((publishers.compressed, jpeg_message(data, stamp, frame.frame_id)))
+            size += len(data)
         if publishers.raw.get_subscription_count():
             message = self._bridge.cv2_to_imgmsg(
                 np.ascontiguousarray(crop), "bgr8", header(stamp, frame.frame_id)
             )
-            publishers.raw.publish(message)
-            sent += crop.nbytes
-        return sent
+            messages.append((publishers.raw, message))
+            size += crop.nbytes
+        encoded = time.monotonic()
+        for publisher, message in messages:
+            publisher.publish(message)
+        return SentBlock(size, (encoded - started) * 1e3, encoded)

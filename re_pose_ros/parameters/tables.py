@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
+from re_pose_ros.fusion.merge import MergeSettings, Metric
 from re_pose_ros.parameters.table import Parameter, Table
 from re_pose_ros.partition.base import RANGES, PartitionSettings
 from re_pose_ros.planning import OBJECTIVES
@@ -227,9 +230,10 @@ FUSION = Table(
         SLOTS,
         Parameter(
             "merge_metric",
-            "ios",
-            "overlap: over the smaller box, or over the union",
-            choices=("ios", "iou"),
+            MergeSettings().metric,
+            "overlap: ios: over the smaller box; iou: over the union; border: ios where a block's "
+            "border may cut one of the two, else iou",
+            choices=get_args(Metric),
             live=True,
         ),
         Parameter(

@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from re_pose_ros.detections import Detections
-from re_pose_ros.fusion.merge import merge
+from re_pose_ros.fusion.merge import MergeSettings, merge
 from re_pose_ros.geometry import Block, FloatArray, box_areas, enclosing_block
 from re_pose_ros.partition.base import (
     FrameOutcome,
@@ -169,7 +169,8 @@ class Clusters:
             Detections.of(seen.xyxy, seen.confidence, seen.class_id, age)
             for age, seen in enumerate(self._recent)
         ]
-        return merge(Detections.concatenate(parts))
+        # An IoU of a third is half of each of two boxes of one size.
+        return merge(Detections.concatenate(parts), MergeSettings("iou", threshold=1 / 3))
 
     def partition(self, context: PartitionContext) -> list[BlockRequest]:
         objects = _inside(self.remembered(), context.frame_size)

@@ -36,7 +36,9 @@ class CostSettings:
         bandwidth_mbps: Mbit/s of a link on which nothing was measured, 0.001 to 1e6.
         bytes_per_pixel: of a compressed block before any was sent, 0.001 to 10.
         caution: standard deviations by which times are planned longer than expected, 0 to 10.
-        overhead_ms: the robot's own work per frame before it was measured, 0 to 10000.
+        encode_ms: the robot's time for cropping and encoding a million pixels before it was
+            measured, 0.001 to 10000.
+        overhead_ms: the robot's other work per frame before it was measured, 0 to 10000.
         overhead_quantile: of the latest frames' overhead, 0 to 1.
         overhead_frames: how many frames that are, 1 to 10000.
 
@@ -47,6 +49,7 @@ class CostSettings:
     bandwidth_mbps: float = 100.0
     bytes_per_pixel: float = 0.25
     caution: float = 1.0
+    encode_ms: float = 6.0
     overhead_ms: float = 8.0
     overhead_quantile: float = 0.9
     overhead_frames: int = 50
@@ -63,6 +66,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "bandwidth_mbps": (1e-3, 1e6),
     "bytes_per_pixel": (1e-3, 10.0),
     "caution": (0.0, 10.0),
+    "encode_ms": (1e-3, 1e4),
     "overhead_ms": (0.0, 1e4),
     "overhead_quantile": (0.0, 1.0),
     "overhead_frames": (1, 10_000),
@@ -95,6 +99,7 @@ class CostModel:
         self.settings = settings or CostSettings()
         self._workers: dict[str, _Worker] = {}
         self._density = Level.of(self.settings.bytes_per_pixel, known=False)
+        self._encoding = Level.of(self.settings.encode_ms, known=False)
         self._overheads: deque[float] = deque(maxlen=self.settings.overhead_frames)
         for name, profile in (profiles or {}).items():
             self.set_profile(name, profile)
@@ -148,6 +153,12 @@ class CostModel:
             raise InputError(f"a block of {pixels} pixels was not compressed")
         _take(self._density, size / pixels, "size")
 
+    def observe_encoding(self, ms: float, pixels: float) -> None:
+        """Take how long the robot had to crop and encode so many pixels; both are positive."""
+        if pixels <= 0:
+            raise InputError(f"a block of {pixels} pixels was not encoded")
+        _take(self._encoding, ms / pixels * 1e6, "time")
+
     def observe_overhead(self, ms: float) -> None:
         """Take the robot's own work for one frame; InputError where it is negative."""
         if not 0 <= ms < math.inf:
@@ -179,9 +190,19 @@ class CostModel:
     def bytes_per_pixel(self) -> float:
         return self._density.value
 
+    def encode_ms(self, pixels: float) -> float:
+        """Expected time for cropping and encoding so many pixels on the robot."""
+        return self._encoding.value * pixels * 1e-6
+
+    def sending_ms(self, worker: str, pixels: float) -> float:
+        """Expected time that so many pixels take on the link, with the settings' caution."""
+        link = self._worker(worker).link
+        caution = math.exp(self.settings.caution * (0.0 if link is None else link.spread))
+        return self._rate(worker) * caution * self._density.value * pixels
+
     @property
     def overhead_ms(self) -> float:
-        """The robot's own work per frame, at the settings' quantile."""
+        """The robot's work per frame but for encoding, at the settings' quantile."""
         if not self._overheads:
             return self.settings.overhead_ms
         return float(np.quantile(self._overheads, self.settings.overhead_quantile))
@@ -197,7 +218,7 @@ class CostModel:
         image_pixels: Floats,
         input_pixels: Floats | None = None,
     ) -> Floats:
-        """``Options.time_ms``: compute and transfer, with the settings' caution.
+        """``Options.time_ms`` where every block waits for its own transfer alone.
 
         Args:
             workers: W of those with a profile.
@@ -209,21 +230,27 @@ class CostModel:
             (W, B, V) ms; inf where a worker does not have a variant.
         """
         pixels = np.asarray(image_pixels, np.float64)
-        times = np.full((len(workers), *pixels.shape), np.inf)
+        if input_pixels is None:
+            nominal = [profiled_pixels(variant) for variant in variants]
+            input_pixels = np.broadcast_to(np.array(nominal), pixels.shape)
+        sending = [self.settings.link_ms + self.sending_ms(name, 1.0) * pixels for name in workers]
+        return self.compute_times(workers, variants, input_pixels) + np.stack(sending)
+
+    def compute_times(
+        self, workers: Sequence[str], variants: Sequence[Variant], input_pixels: Floats
+    ) -> Floats:
+        """(W, B, V) ms of the workers' own time, with the settings' caution; see ``times``."""
+        times = np.full((len(workers), *input_pixels.shape), np.inf)
         caution = self.settings.caution
         for row, name in enumerate(workers):
             state = self._worker(name)
             slowness = state.slowness.value * math.exp(caution * state.slowness.spread)
-            spread = 0.0 if state.link is None else state.link.spread
-            rate = self._rate(name) * self._density.value * math.exp(caution * spread)
             for column, variant in enumerate(variants):
                 if (line := state.lines.get(variant)) is None:
                     continue
                 ms, slope, nominal = line
-                area = nominal if input_pixels is None else input_pixels[:, column]
-                compute = np.maximum(ms + slope * (area - nominal), FIXED_SHARE * ms)
-                sending = self.settings.link_ms + rate * pixels[:, column]
-                times[row, :, column] = slowness * compute + sending
+                compute = ms + slope * (input_pixels[:, column] - nominal)
+                times[row, :, column] = slowness * np.maximum(compute, FIXED_SHARE * ms)
         return times
 
     def _worker(self, name: str) -> _Worker:

@@ -60,6 +60,35 @@ class BlockCost:
     work_ms: float
 
 
+def sending_order(blocks: Sequence[BlockCost], network: Network) -> list[int]:
+    """The order in which to send blocks, so that no worker waits for long.
+
+    The worker that has most work left comes next, with the block of it that keeps it busy longest
+    for the time it takes to send: after Johnson's rule for two machines in a row (Naval Research
+    Logistics Quarterly 1954), which is optimal for one worker; for several it is ours.
+    """
+    waiting: dict[str, list[int]] = {}
+    for k, block in enumerate(blocks):
+        waiting.setdefault(block.worker, []).append(k)
+    left = {worker: sum(blocks[k].work_ms for k in own) for worker, own in waiting.items()}
+
+    def eagerness(k: int) -> float:
+        send = blocks[k].encode_ms + network.transfer_ms(blocks[k].size)
+        return blocks[k].work_ms / max(send, 1e-6)
+
+    order = []
+    while waiting:
+        worker = max(waiting, key=lambda name: (left[name], name))
+        own = waiting[worker]
+        k = max(own, key=lambda k: (eagerness(k), -k))
+        own.remove(k)
+        left[worker] -= blocks[k].work_ms
+        if not own:
+            del waiting[worker]
+        order.append(k)
+    return order
+
+
 def done_ms(
     blocks: Sequence[BlockCost],
     begin_ms: float,

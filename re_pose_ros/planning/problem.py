@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from re_pose_ros.planning.options import Floats, Integers, Options
 
@@ -31,6 +33,7 @@ class Problem:
         speed: (W,) work per ms, relative to the fastest; 0 for a worker of no use. Any figures
             give a valid relaxation, proportional ones the tightest.
         work: (B, V) least of speed x time over the workers; inf where there is no variant.
+        tolerance: values that differ by less are the same.
     """
 
     value: Floats
@@ -43,11 +46,7 @@ class Problem:
     bonus: float
     speed: Floats
     work: Floats
-
-    @property
-    def tolerance(self) -> float:
-        """Values that differ by less are the same."""
-        return TOLERANCE * float(self.value.max(1, initial=0.0).sum())
+    tolerance: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,37 +89,32 @@ def reduce_options(options: Options, price: float) -> Problem:
     """
     # Times that add up to the budget exactly are within it.
     budget = options.budget_ms * (1 + TOLERANCE)
-    usable = (options.offset_ms[:, None, None] + options.time_ms <= budget) & (options.slots > 0)[
-        :, None, None
-    ]
+    usable = options.offset_ms[:, None, None] + options.time_ms <= budget
+    usable &= (options.slots > 0)[:, None, None]
     time = np.where(usable, options.time_ms, np.inf)
-    total = float(options.value.max(1, initial=0.0).sum()) + price * budget
+    total = float(options.value.max(axis=1, initial=0.0).sum()) + price * budget
     bonus = 2.0 * total if total > 0 else 1.0
     value = options.value + np.where(options.required, bonus, 0.0)[:, None]
-    useful = usable.any(0) & (value > 0)
+    least = time.min(axis=0, initial=np.inf)
+    useful = (least < np.inf) & (value > 0)
     value = np.where(useful, value, 0.0)
-    variants = value.shape[1]
-    first = np.tri(variants, k=-1, dtype=bool)
-    slower = (time[:, :, :, None] >= time[:, :, None, :]).all(0)
-    gain = value[:, :, None] - value[:, None, :]
-    # Of two that are alike in everything the first stays.
-    alike = (gain == 0) & (time[:, :, None, :] >= time[:, :, :, None]).all(0)
-    dominated = slower & (gain <= 0) & (~alike | first)
-    useful &= ~(dominated & ~np.eye(variants, dtype=bool)).any(2)
-    least = np.where(useful, time.min(0, initial=np.inf), 0.0)
-    rows = np.argsort(-least.max(1, initial=0.0), kind="stable")
+    useful &= ~_dominated(value, time)
+    longest = np.where(useful, least, 0.0).max(axis=1, initial=0.0)
+    rows = np.argsort(-longest, kind="stable")
     # The useful ones to the front, by rising value.
-    order = np.argsort(np.where(useful, value, np.inf), 1, kind="stable")
-    order = order[rows, : max(int(useful.sum(1).max(initial=0)), 1)]
+    order = np.argsort(np.where(useful, value, np.inf), axis=1, kind="stable")
+    order = order[rows, : max(int(useful.sum(axis=1).max(initial=0)), 1)]
     block = rows[:, None]
     useful = useful[block, order]
+    value = np.where(useful, value[block, order], 0.0)
     time = np.where(useful, time[:, block, order], np.inf)
     speed = _speeds(time)
     # A worker of no use has speed 0, and 0 x inf is no number.
-    work = np.where(np.isfinite(time), time, 0.0) * speed[:, None, None]
-    work = np.where(np.isfinite(time), work, np.inf).min(0, initial=np.inf)
+    finite = time < np.inf
+    work = np.where(finite, time, 0.0) * speed[:, None, None]
+    work = np.where(finite, work, np.inf).min(axis=0, initial=np.inf)
     return Problem(
-        np.where(useful, value[block, order], 0.0),
+        value,
         time,
         rows,
         order,
@@ -130,16 +124,32 @@ def reduce_options(options: Options, price: float) -> Problem:
         bonus,
         speed,
         work,
+        TOLERANCE * float(value.max(axis=1, initial=0.0).sum()),
     )
+
+
+def _dominated(value: Floats, time: Floats) -> NDArray[np.bool_]:
+    """(B, V) whether another variant is worth as much and takes no longer on any worker.
+
+    Of two that are alike in everything the first stays.
+    """
+    # Blocks last: numpy is slow along short axes.
+    time, value = time.transpose(0, 2, 1), value.T
+    number = np.arange(len(value))
+    slower = (time[:, :, None] >= time[:, None]).all(axis=0)
+    gain = value[:, None] - value
+    before = (number[:, None] > number)[:, :, None]
+    alike = (gain == 0) & slower.swapaxes(0, 1)
+    return np.asarray((slower & (gain <= 0) & (~alike | before)).any(axis=1).T)
 
 
 def _speeds(time: Floats) -> Floats:
     """(W,) the fastest worker's time over that of each, on average over what both have."""
-    finite = np.isfinite(time)
-    least = time.min(0, initial=np.inf)
-    ratio = np.where(finite, time, 0.0) / np.where(np.isfinite(least), least, 1.0)
-    count = finite.sum((1, 2))
-    return np.where(count > 0, count / np.maximum(ratio.sum((1, 2)), 1e-300), 0.0)
+    finite = time < np.inf
+    least = time.min(axis=0, initial=np.inf)
+    ratio = np.where(finite, time, 0.0) / np.where(least < np.inf, least, 1.0)
+    count = finite.sum(axis=(1, 2))
+    return np.where(count > 0, count / np.maximum(ratio.sum(axis=(1, 2)), 1e-300), 0.0)
 
 
 def relax(problem: Problem) -> Relaxation:
@@ -147,19 +157,22 @@ def relax(problem: Problem) -> Relaxation:
 
     After Kellerer, Pferschy, Pisinger, Knapsack Problems (2004), section 11.5. O(B V CELLS).
     """
-    blocks, _ = problem.value.shape
+    blocks, variants = problem.value.shape
     room = float((problem.speed * np.maximum(problem.budget - problem.offset, 0.0)).sum())
-    finite = np.isfinite(problem.work)
-    most = float(np.where(finite, problem.work, 0.0).max(1, initial=0.0).sum())
+    finite = problem.work < np.inf
+    work = np.where(finite, problem.work, 0.0)
+    most = float(work.max(axis=1, initial=0.0).sum())
     unit = min(room, most) / CELLS or 1.0
-    units = np.where(finite, np.where(finite, problem.work, 0.0) / unit, CELLS + 1)
-    units = np.minimum(units, CELLS + 1).astype(np.int64)
+    units = np.where(finite, np.minimum(work / unit, CELLS + 1), CELLS + 1).astype(np.int64)
     best = np.zeros((blocks + 1, CELLS + 1))
-    values = problem.value.tolist()
-    for block, row in zip(range(blocks - 1, -1, -1), units[::-1].tolist(), strict=True):
-        behind, here = best[block + 1], best[block]
-        here[:] = behind
-        for cells, value in zip(row, values[block], strict=True):
-            if cells <= CELLS:
-                np.maximum(here[cells:], behind[: CELLS + 1 - cells] + value, out=here[cells:])
+    # Window CELLS + 1 - c of it is what is best behind a block that takes c units.
+    behind = np.full(2 * CELLS + 2, -np.inf)
+    windows = sliding_window_view(behind, CELLS + 1)
+    at = np.full((blocks, variants + 1), CELLS + 1)
+    at[:, 1:] -= units
+    value = np.zeros((blocks, variants + 1, 1))
+    value[:, 1:, 0] = problem.value
+    for block in range(blocks - 1, -1, -1):
+        behind[CELLS + 1 :] = best[block + 1]
+        (windows[at[block]] + value[block]).max(axis=0, out=best[block])
     return Relaxation(best, units, unit)

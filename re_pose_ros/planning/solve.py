@@ -19,11 +19,11 @@ from re_pose_ros.planning.problem import (
     relax,
 )
 
-STARTS = (0.95, 1.0, 0.9, 0.85)
-"""Shares of the relaxation's capacity from whose choice the local search begins."""
+START = 0.95
+"""Share of the relaxation's capacity from whose choice the local search begins."""
 
 ROUNDS = 8
-"""Most rounds of the local searches for the greatest value, together."""
+"""Most rounds of the local search for the greatest value."""
 
 FEWER_ROUNDS = 4
 """The same for each of the makespans that ``latency`` and ``balanced`` try."""
@@ -117,16 +117,11 @@ def _greatest(problem: Problem, relaxation: Relaxation, rounds: int) -> _Found:
         nobody = np.full(len(problem.block), len(problem.slots))
         return _Found((nobody, np.zeros_like(nobody)), 0.0, 0.0, True)
     bound = float(relaxation.best[0, -1]) - problem.tolerance
-    best: _Found | None = None
-    for share in STARTS:
-        placement = local_search.construct(problem, relaxation, problem.budget, share)
-        placement, rounds = local_search.improve(problem, placement, problem.budget, rounds=rounds)
-        found = _with(problem, placement)
-        if best is None or found.value > best.value:
-            best = found
-        if best.value >= bound or rounds <= 0:
-            break
-    assert best is not None
+    placement = local_search.construct(problem, relaxation, problem.budget, START)
+    placement = local_search.improve(
+        problem, placement, problem.budget, rounds=rounds, enough=bound
+    )
+    best = _with(problem, placement)
     if best.value >= bound:
         return replace(best, value_proved=True)
     if width := _width(problem):
@@ -166,7 +161,7 @@ def _latency(problem: Problem, relaxation: Relaxation, greatest: _Found, share: 
             low = limit
     best = _hurry(problem, relaxation, replace(best, value_proved=greatest.value_proved), target)
     # What can be had at that makespan comes free.
-    full, _ = local_search.improve(problem, best.placement, best.makespan, rounds=FEWER_ROUNDS)
+    full = local_search.improve(problem, best.placement, best.makespan, rounds=FEWER_ROUNDS)
     return replace(best, placement=full)
 
 
@@ -206,8 +201,8 @@ def _balanced(
 
 def _within(problem: Problem, relaxation: Relaxation, limit: float, enough: float) -> _Found:
     """An assignment until a limit, improved until its value is enough."""
-    placement = local_search.construct(problem, relaxation, limit, STARTS[0])
-    placement, _ = local_search.improve(
+    placement = local_search.construct(problem, relaxation, limit, START)
+    placement = local_search.improve(
         problem, placement, limit, rounds=FEWER_ROUNDS, enough=enough - problem.tolerance
     )
     return _with(problem, placement)

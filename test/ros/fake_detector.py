@@ -9,6 +9,8 @@ Run as a process. Its parameters:
     foreign: behave as somebody else's detector: raw images best effort, no profile, answers in
         pixels of the image it got, with class names, not kept for late comers; ``boxes`` are
         then in pixels of that image too.
+
+It tells of each frame that every block took ``COMPUTE_MS`` and all together ``delay``.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import cv2
 import numpy as np
 import rclpy
 from cv_bridge import CvBridge
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -34,12 +37,20 @@ from re_pose_ros.detections import Detections
 from re_pose_ros.geometry import Block, crop_to_full
 from re_pose_ros.image_codec import decode_compressed
 from re_pose_ros.nodes import qos
-from re_pose_ros.nodes.messages import detections_message, from_stamp, read_plan, read_roi
+from re_pose_ros.nodes.messages import (
+    detections_message,
+    diagnostics_message,
+    from_stamp,
+    read_plan,
+    read_roi,
+    status_message,
+)
 from re_pose_ros.nodes.slots import SLOT_DEPTH
 from re_pose_ros.plan import Slot, Variant
 
 NO_BOXES = [-1.0]
 BRIGHT = 128
+COMPUTE_MS = "7.5"
 
 
 def bright_areas(image: np.ndarray) -> Detections:
@@ -67,6 +78,8 @@ class FakeDetector(Node):
         self._rois: dict[tuple[int, int], Block] = {}
         self._waiting: dict[tuple[int, int], CompressedImage] = {}
         self._answers: dict[int, Any] = {}
+        self._told: dict[int, dict[str, str]] = {}
+        self._telemetry = self.create_publisher(DiagnosticArray, "telemetry", qos.latched(100))
         for k in range(slots):
             self._serve(Slot(self.get_name(), k))
         if not self._foreign:
@@ -149,6 +162,10 @@ class FakeDetector(Node):
             found = Detections.of(boxes, found.confidence, found.class_id)
         else:
             found = seen_in(self._boxes, roi)
+        told = self._told.setdefault(stamp, {"processing_ms": "0.0"})
+        told |= {f"compute_ms/{k}": COMPUTE_MS, "processing_ms": str(self._delay * 1e3)}
+        status = status_message(self.get_name(), DiagnosticStatus.OK, "", told)
+        self._telemetry.publish(diagnostics_message(stamp, [status]))
         self._answers[k].publish(detections_message(found, stamp, message.header.frame_id))
 
 

@@ -23,6 +23,7 @@ from .probe import Probe
 
 T = TypeVar("T")
 FAKE_DETECTOR = Path(__file__).with_name("fake_detector.py")
+FAKE_PARTITIONER = Path(__file__).with_name("fake_partitioner.py")
 PATIENCE_S = 60.0
 STOP_SIGNALS = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 3.0))
 """Sent after so many seconds each."""
@@ -165,6 +166,12 @@ class Bench:
             parameters["boxes"] = [float(value) for box in boxes for value in box]
         command = [sys.executable, str(FAKE_DETECTOR)]
         return self._start(name, command, name, None, (), parameters)
+
+    def fake_partitioner(self, log: Path, **parameters: object) -> Child:
+        """Start the partitioner with a planner of the test's own; see ``fake_partitioner.py``."""
+        command = [sys.executable, str(FAKE_PARTITIONER), str(log)]
+        parameters = {"partitioner": "re_pose", **parameters}
+        return self._start("partitioner", command, "", None, (), parameters)
 
     def graph(self, **arguments: object) -> dict[str, Child]:
         """Start the graph that ``up`` would, by the same arguments; the processes by title.

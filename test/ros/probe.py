@@ -223,7 +223,7 @@ class Probe:
         stamp = from_stamp(message.header.stamp)
         for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
-            self.telemetry[status.name][stamp] = values
+            self.telemetry[status.name].setdefault(stamp, {}).update(values)
         self._notify()
 
     def _spin(self) -> None:

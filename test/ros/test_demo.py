@@ -164,6 +164,34 @@ def test_a_scene_knows_its_truth_so_the_accuracy_is_told(bench: Bench, tmp_path:
     assert frames_of(tmp_path / "annotated.mp4") == 4
 
 
+def test_a_budget_is_planned_for_and_told(bench: Bench, tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics")
+    options = ["--source", SCENE, "--model", MODEL, "--workers", 2, "--out", tmp_path]
+    wanted = ["partitioner.budget_ms:=400", "partitioner.objective:=balanced"]
+    child = demo(bench, *options, "--partitioner", "greedy", settings=[*QUICK, *wanted])
+    assert child.wait(RUN_S) == 0, child.output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["frames_fused"] == 4
+    budget = summary["budget"]
+    assert (budget["budget_ms"], budget["objective"]) == (400.0, "balanced")
+    assert budget["predicted_ms"]["p50"] > 0 and budget["happened_ms"]["p50"] > 0
+    assert budget["value_happened"] == pytest.approx(summary["detections_per_frame"], abs=1e-3)
+    assert any(line.startswith("budget ") for line in child.lines)
+    messages = read_bag(tmp_path / "detections.mcap")
+    told = messages[f"/{NAMESPACE}/telemetry"]
+    values = [
+        {pair.key: pair.value for pair in status.values}
+        for message in told
+        for status in message.status
+        if status.name == "partitioner"
+    ]
+    happened = [float(v["happened_ms"]) for v in values if "happened_ms" in v]
+    assert len(happened) == 4
+    assert budget["happened_ms"]["p50"] == pytest.approx(float(np.median(happened)), abs=1e-3)
+    assert sum("clusters" in v for v in values) == 4
+    assert frames_of(tmp_path / "annotated.mp4") == 4
+
+
 def test_live_the_source_waits_for_the_workers(bench: Bench, tmp_path: Path) -> None:
     pytest.importorskip("ultralytics")
     scene = "scene:yard?seed=501&size=640x360&frames=5&fps=1"
@@ -253,7 +281,7 @@ def test_what_cannot_be_used_is_told_in_one_line(bench: Bench, tmp_path: Path) -
         ("scene 'forest' is not known; known: plaza", ["--source", "scene:forest"]),
         ("dataset absent does not exist", ["--source", "dataset:absent"]),
         ("model absent/best.pt does not exist", ["--model", "absent/best.pt"]),
-        ("partitioner='best': allowed is one of clusters, ", ["--partitioner", "best"]),
+        ("partitioner='best': allowed is one of re_pose, ", ["--partitioner", "best"]),
         ("fusion has no parameter speed", ["--set", "fusion.speed:=1"]),
         ("'fusion.deadline=1' is no argument; write", ["--set", "fusion.deadline=1"]),
         ("deadline: 'soon' is no double", ["--set", "fusion.deadline:=soon"]),

@@ -203,6 +203,13 @@ def test_the_blocks_of_a_plan_are_one_batch(rig: Rig) -> None:
     told = rig.bench.wait_for(lambda: telemetry.get(stamp), "telemetry")
     assert told["blocks"] == "3"
     assert float(told["processing_ms"]) >= float(told["detect_ms"]) > 0
+    shares = {key: float(text) for key, text in told.items() if key.startswith("compute_ms/")}
+    assert set(shares) == {f"compute_ms/{slot.index}" for slot in own}
+    assert min(shares.values()) > 0
+    # Rounded to microseconds, each of them.
+    batch = float(told["decode_ms"]) + float(told["detect_ms"])
+    assert sum(shares.values()) <= batch + 0.005
+    assert 0 <= float(told["queued_ms"]) <= float(told["gather_ms"])
     rig.bench.wait_for_health(
         "edge_0",
         "serving",

@@ -301,6 +301,18 @@ def test_overlapping_blocks_are_merged_and_cut_boxes_dropped(rig: Rig) -> None:
     assert np.allclose(fused.confidence, [0.8, 0.7])
 
 
+def test_the_block_that_saw_an_object_is_told(rig: Rig) -> None:
+    stamp = rig.plan({A: LEFT, B: RIGHT})
+    rig.answer(A, stamp, [Box(100, 100, 140, 200, 0.5), Box(20, 20, 60, 60, 0.9)])
+    rig.answer(B, stamp, [Box(400, 100, 440, 200, 0.7, 1)])
+    found = rig.result(stamp)
+    assert found.xyxy[:, 0].tolist() == [20, 400, 100]
+    assert rig.told(stamp)["seen_in"] == "0,1,0"
+    nothing = rig.plan({A: LEFT})
+    rig.answer(A, nothing)
+    assert len(rig.result(nothing)) == 0 and rig.told(nothing)["seen_in"] == ""
+
+
 def test_labels_are_one_list_for_workers_that_number_them_differently(rig: Rig) -> None:
     late = rig.probe.subscribe_latched("label_info", LabelInfo)
     rig.bench.wait_for(lambda: len(late), "label_info, published long ago")
@@ -375,8 +387,8 @@ def test_messages_that_are_no_plan_are_counted(rig: Rig) -> None:
 
 
 def test_the_merge_can_be_changed_while_running(rig: Rig) -> None:
-    # Six tenths of the smaller box are shared.
-    answers = {(A, LEFT): [Box(290, 100, 330, 200)], (B, RIGHT): [Box(306, 100, 346, 200, 0.8, 1)]}
+    # Two thirds of their union are shared.
+    answers = {(A, LEFT): [Box(290, 100, 330, 200)], (B, RIGHT): [Box(298, 100, 338, 200, 0.8, 1)]}
     assert len(rig.fuse(answers)) == 1
     assert rig.probe.set_parameter("fusion", "merge_threshold", 0.7) == (True, "")
     assert len(rig.fuse(answers)) == 2
@@ -444,7 +456,7 @@ def test_wrong_parameters_end_the_node_with_one_line(bench: Bench) -> None:
     wrong: dict[str, dict[str, Any]] = {
         "workers is empty": {"workers": [""]},
         "crop_workers names other, which workers lacks": {"crop_workers": ["other"]},
-        "merge_metric='area': allowed is one of ios, iou": {"merge_metric": "area"},
+        "merge_metric='area': allowed is one of border, ios, iou": {"merge_metric": "area"},
         "write 10.0 instead of 10": {"deadline": 10},
     }
     children = {line: bench.node("fusion", **values) for line, values in wrong.items()}

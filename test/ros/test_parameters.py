@@ -128,7 +128,7 @@ def test_impossible_parameters_end_with_one_line(bench: Bench) -> None:
         ("partitioner", ["-p", "crop_workers:=[yolo]"], "names yolo, which workers lacks"),
         ("partitioner", ["-p", "mode:=fast"], "allowed is one of live, lockstep"),
         ("fusion", ["-p", "workers:=['']"], "workers is empty"),
-        ("fusion", ["-p", "merge_metric:=dice"], "allowed is one of ios, iou"),
+        ("fusion", ["-p", "merge_metric:=dice"], "allowed is one of border, ios, iou"),
         ("camera", ["-p", "fused_timeout:=.nan"], "fused_timeout"),
         ("detector", ["-p", "input_sizes:=[16]"], "input_sizes=16: allowed is 32 to 8192"),
         ("detector", ["-p", "models:=[/no/such/net.pt]"], "/no/such/net.pt"),

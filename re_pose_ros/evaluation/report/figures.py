@@ -8,38 +8,17 @@ from typing import Any
 
 from re_pose_ros.evaluation.report.compared import Compared
 from re_pose_ros.evaluation.report.rows import prefix_of
-
-Figure = dict[str, Any]
-"""``data`` and ``layout``."""
-
-PALETTE = (
-    "#2563eb",
-    "#ea580c",
-    "#059669",
-    "#9333ea",
-    "#dc2626",
-    "#0891b2",
-    "#ca8a04",
-    "#db2777",
-    "#4d7c0f",
-    "#475569",
+from re_pose_ros.evaluation.report.style import (
+    STAGE_PALETTE,
+    Figure,
+    colour,
+    plot_axis,
+    plot_layout,
+    tinted,
 )
-STAGE_PALETTE = ("#94a3b8", "#38bdf8", "#818cf8", "#2563eb", "#f59e0b", "#10b981", "#f472b6")
-FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_INK, _GRID = "#334155", "#e2e8f0"
+
 _FEW_FRAMES = 60
 _FIFTHS = {"tickmode": "linear", "tick0": 0, "dtick": 0.2}
-
-
-def colour(index: int) -> str:
-    """Of a method by its place."""
-    return PALETTE[index % len(PALETTE)]
-
-
-def tinted(hex_colour: str, opacity: float) -> str:
-    """A ``#rrggbb`` colour with an opacity, as CSS has it."""
-    red, green, blue = (int(hex_colour[k : k + 2], 16) for k in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def accuracy_name(summary: Mapping[str, Any]) -> str:
@@ -94,10 +73,10 @@ def accuracy_latency(summary: Mapping[str, Any], compared: Sequence[Compared] = 
                 f"latency p50 %{{x:.1f}} ms, p95 {p95:.1f} ms<extra></extra>",
             }
         )
-    x = _axis("latency per frame, p50 with whisker to p95 (ms)", **_time_range(times))
+    x = plot_axis("latency per frame, p50 with whisker to p95 (ms)", **_time_range(times))
     top = max((figures[key] for _, _, figures, _ in known), default=1.0)
-    y = _axis(accuracy_name(summary), range=[-0.04 * top, max(1.15 * top, 0.05)])
-    layout = _layout(x, y, showlegend=False)
+    y = plot_axis(accuracy_name(summary), range=[-0.04 * top, max(1.15 * top, 0.05)])
+    layout = plot_layout(x, y, showlegend=False)
     return {"data": data, "layout": layout}
 
 
@@ -163,9 +142,9 @@ def precision_recall(summary: Mapping[str, Any]) -> Figure:
                 "precision %{y:.3f}, recall %{x:.3f}<extra></extra>",
             }
         )
-    layout = _layout(
-        _axis("recall at IoU 0.5", range=[0, 1.02], **_FIFTHS),
-        _axis("precision at IoU 0.5", range=[0, 1.02], **_FIFTHS),
+    layout = plot_layout(
+        plot_axis("recall at IoU 0.5", range=[0, 1.02], **_FIFTHS),
+        plot_axis("precision at IoU 0.5", range=[0, 1.02], **_FIFTHS),
     )
     return {"data": data, "layout": layout}
 
@@ -191,8 +170,10 @@ def stages(summary: Mapping[str, Any]) -> Figure:
         }
         for k, stage in enumerate(names)
     ]
-    y = _axis("", autorange="reversed", automargin=True, showgrid=False)
-    layout = _layout(_axis("mean time per frame (ms)", rangemode="tozero"), y, barmode="stack")
+    y = plot_axis("", autorange="reversed", automargin=True, showgrid=False)
+    layout = plot_layout(
+        plot_axis("mean time per frame (ms)", rangemode="tozero"), y, barmode="stack"
+    )
     layout["height"] = max(260, 150 + 46 * len(methods))
     layout["legend"] |= {"traceorder": "normal"}
     return {"data": data, "layout": layout}
@@ -232,11 +213,11 @@ def timeline(summary: Mapping[str, Any]) -> Figure:
                     "hovertemplate": f"<b>{name}</b> %{{text}}<br>{text}<extra></extra>",
                 }
             )
-    layout = _layout(
-        _axis("frame", anchor="y3", range=[-0.5, max(count - 0.5, 0.5)]),
-        _axis("latency (ms)", domain=[0.7, 1.0], rangemode="tozero"),
-        yaxis2=_axis("blocks", domain=[0.36, 0.64], rangemode="tozero"),
-        yaxis3=_axis("recall", domain=[0.0, 0.3], range=[-0.03, 1.05]),
+    layout = plot_layout(
+        plot_axis("frame", anchor="y3", range=[-0.5, max(count - 0.5, 0.5)]),
+        plot_axis("latency (ms)", domain=[0.7, 1.0], rangemode="tozero"),
+        yaxis2=plot_axis("blocks", domain=[0.36, 0.64], rangemode="tozero"),
+        yaxis3=plot_axis("recall", domain=[0.0, 0.3], range=[-0.03, 1.05]),
         height=620,
     )
     return {"data": data, "layout": layout}
@@ -276,14 +257,14 @@ def recall_by_size(summary: Mapping[str, Any]) -> Figure:
                 "hovertemplate": f"<b>{name}</b><br>%{{x}} px: recall %{{y:.3f}}<extra></extra>",
             }
         )
-    right = _axis("objects", side="right", showgrid=False, rangemode="tozero", nticks=6)
-    layout = _layout(
-        _axis(
+    right = plot_axis("objects", side="right", showgrid=False, rangemode="tozero", nticks=6)
+    layout = plot_layout(
+        plot_axis(
             "object size in the image, square root of the box's area (px)",
             type="category",
             tickangle=-35,
         ),
-        _axis("recall at IoU 0.5", range=[0, 1.02], overlaying="y2", **_FIFTHS),
+        plot_axis("recall at IoU 0.5", range=[0, 1.02], overlaying="y2", **_FIFTHS),
         yaxis2=right,
     )
     return {"data": data, "layout": layout}
@@ -305,44 +286,9 @@ def per_class(summary: Mapping[str, Any]) -> Figure:
                 "hovertemplate": f"<b>{name}</b><br>%{{x}}: AP50 %{{y:.3f}}<extra></extra>",
             }
         )
-    layout = _layout(
-        _axis("class (objects)", showgrid=False),
-        _axis("AP50", range=[0, 1.02], **_FIFTHS),
+    layout = plot_layout(
+        plot_axis("class (objects)", showgrid=False),
+        plot_axis("AP50", range=[0, 1.02], **_FIFTHS),
         barmode="group",
     )
     return {"data": data, "layout": layout}
-
-
-def _axis(title: str, **options: Any) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "font": {"size": 13}},
-        "gridcolor": _GRID,
-        "linecolor": "#cbd5e1",
-        "zeroline": False,
-        "automargin": True,
-        **options,
-    }
-
-
-def _layout(x: dict[str, Any], y: dict[str, Any], **options: Any) -> dict[str, Any]:
-    return {
-        "xaxis": x,
-        "yaxis": y,
-        "height": 420,
-        "margin": {"l": 64, "r": 28, "t": 58, "b": 56},
-        "font": {"family": FONT, "size": 12.5, "color": _INK},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "colorway": list(PALETTE),
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#94a3b8", "activecolor": "#334155"},
-        "hoverlabel": {"bgcolor": "white", "bordercolor": "#cbd5e1", "font": {"color": _INK}},
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 1.0,
-            "yanchor": "bottom",
-            "bgcolor": "rgba(255,255,255,0)",
-        },
-        **options,
-    }

@@ -14,7 +14,11 @@ from re_pose_ros.errors import InputError
 from re_pose_ros.evaluation.report import figures
 from re_pose_ros.evaluation.report.compared import Compared
 from re_pose_ros.evaluation.report.pictures import COLOURS, Picture
+from re_pose_ros.evaluation.report.predicted import predicted
 from re_pose_ros.evaluation.report.rows import HEADLINE, headline_rows, prefix_of
+from re_pose_ros.evaluation.report.style import PALETTE, Figure
+from re_pose_ros.pipeline import NETWORK
+from re_pose_ros.plan_outcome import FOUND_CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class _Plot:
     key: str
     title: str
     text: str
-    figure: figures.Figure
+    figure: Figure
     wide: bool = False
 
 
@@ -83,7 +87,7 @@ def render_report(
             for method, group in groupby(pictures, key=lambda picture: picture.method)
         ],
         colours=COLOURS,
-        palette=figures.PALETTE,
+        palette=PALETTE,
         facts=_facts(summary),
         settings={name: _flat(m["settings"]) for name, m in summary["methods"].items()},
         plotly=get_plotlyjs(),
@@ -96,7 +100,7 @@ def _plots(summary: Mapping[str, Any], compared: Sequence[Compared]) -> list[_Pl
         if summary["mode"] == "offline"
         else "from the camera's stamp to the fused detections"
     )
-    return [
+    plots = [
         _Plot(
             "accuracy_latency",
             "Accuracy against latency",
@@ -136,6 +140,27 @@ def _plots(summary: Mapping[str, Any], compared: Sequence[Compared]) -> list[_Pl
             wide=True,
         ),
     ]
+    if any(method.get("budget") for method in summary["methods"].values()):
+        plots.append(_predicted(summary))
+    return plots
+
+
+def _predicted(summary: Mapping[str, Any]) -> _Plot:
+    computed = (
+        f"computed for as many workers from the times of single blocks and a shared link of "
+        f"{NETWORK.bandwidth_mbit_s:g} Mbit/s"
+    )
+    measured = "measured from the partitioner having the frame to its detections"
+    return _Plot(
+        "predicted",
+        "Predicted against what happened",
+        f"A point per frame of methods that plan for a budget; on the dashed line the plan was "
+        f"right. Time is {computed if summary['mode'] == 'offline' else measured}; value is the "
+        f"number of objects expected to be found, against detections of a confidence of "
+        f"{FOUND_CONFIDENCE:g} or more, right or wrong.",
+        predicted(summary),
+        wide=True,
+    )
 
 
 def _script_json(value: object) -> str:

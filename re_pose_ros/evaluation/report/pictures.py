@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from re_pose_ros.detections import Detections
+from re_pose_ros.draw import draw_dashed
 from re_pose_ros.evaluation.by_size import match
 from re_pose_ros.evaluation.data import EvaluationData
 from re_pose_ros.evaluation.outcome import FrameOutcome
@@ -29,6 +30,7 @@ COLOURS = {
     "false": "#ffb020",
     "ignored": "#94a3b8",
     "block": "#7dd3fc",
+    "cluster": "#e2e8f0",
 }
 """Of what is drawn, as CSS has them."""
 
@@ -42,7 +44,7 @@ class Picture:
     Attributes:
         method: its name.
         name: of the frame.
-        caption: counts, blocks and latency.
+        caption: counts, blocks, latency and use of the budget.
         jpeg: the encoded picture.
         size: its (width, height) in pixels.
     """
@@ -126,15 +128,17 @@ def _picture(
     height, width = image.shape[:2]
     scale = min(1.0, WIDTH / width)
     size = (round(width * scale), max(1, round(height * scale)))
-    canvas = np.ascontiguousarray(
+    # Of its own, as several methods may show the same frame.
+    canvas = np.array(
         image if scale == 1.0 else cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8
     )
     for planned in outcome.plan.blocks if outcome.plan is not None else ():
         _rectangle(canvas, planned.block.xyxy, scale, "block", 1)
-        variant = planned.request.variant
-        if variant is not None:
-            corner = (round(planned.block.x * scale) + 4, round(planned.block.y * scale) + 14)
-            _text(canvas, str(variant.input_size), corner)
+        variant, worker = planned.request.variant, planned.slot.worker
+        corner = (round(planned.block.x * scale) + 4, round(planned.block.y * scale) + 14)
+        _text(canvas, worker if variant is None else f"{variant.input_size} {worker}", corner)
+    for cluster in outcome.clusters:
+        draw_dashed(canvas, cluster, scale, _bgr("cluster"))
     for kind, boxes, thickness in (
         ("ignored", marks.ignored, 1),
         ("hit", marks.hit, 1),
@@ -149,6 +153,12 @@ def _picture(
     ]
     if outcome.latency_ms is not None:
         parts.append(f"{outcome.latency_ms:.0f} ms")
+    if outcome.expected is not None:
+        used = outcome.expected
+        parts.append(
+            f"makespan {used.happened_ms:.0f} ms of {used.budget_ms:.0f} "
+            f"({used.predicted_ms:.0f} predicted)"
+        )
     if outcome.detections is None:
         parts.append("late" if outcome.late else "dropped")
     jpeg = bytes(encode_jpeg(canvas, QUALITY))

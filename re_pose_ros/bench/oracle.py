@@ -1,0 +1,199 @@
+"""The best that merging and splitting could have come to, found by trying everything.
+
+What the planner's groups of objects are made from is small: a handful of clusters. Where there are
+few enough, all ways to put them together are tried, and that with the best score is planned, for
+the objects that are really there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from re_pose_ros.distribution import ObjectDistribution
+from re_pose_ros.partition.base import PartitionContext, PartitionSettings
+from re_pose_ros.partition.beginnings import clustered
+from re_pose_ros.partition.groups import Groups
+from re_pose_ros.partition.looks import Looks
+from re_pose_ros.partition.outlook import Choices, Conditions, outlook
+from re_pose_ros.partition.re_pose import TERMS, RePose, RePoseOptions
+from re_pose_ros.partition.refine import Policy, State, Terms
+
+MOST = 8
+"""Parts that are put together in all ways: 4140 of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a search came to.
+
+    Attributes:
+        exact: whether everything was tried; otherwise the plan is that of ``re_pose_truth``.
+        ms: the time it took, which is charged to nobody.
+    """
+
+    exact: bool
+    ms: float
+
+
+class _Watched:
+    """A policy that remembers from which state it was last asked to begin."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._first: State | None = None
+
+    def __call__(self, state: State, step: int) -> int:
+        if step == 0:
+            self._first = state
+        return self._policy(state, step)
+
+    def taken(self) -> State | None:
+        """That state, and forget it; None where it was not asked since."""
+        first, self._first = self._first, None
+        return first
+
+
+class Oracle(RePose):
+    """``re_pose`` that is told what there is, with the best groups in place of refined ones.
+
+    Attributes:
+        search: of the latest frame.
+    """
+
+    def __init__(self, settings: PartitionSettings, name: str, clock: Callable[[], float]) -> None:
+        """``clock`` gives seconds."""
+        super().__init__(settings, RePoseOptions(), name)
+        assert self._policy is not None
+        self._watched = _Watched(self._policy)
+        self._policy = self._watched
+        self._clock = clock
+        self.search = Search(True, 0.0)
+
+    def _groups(
+        self,
+        objects: ObjectDistribution,
+        context: PartitionContext,
+        conditions: Conditions,
+        looks: Looks,
+    ) -> Groups:
+        """The best of what the agent makes of the clusters and of all ways to combine them."""
+        self._watched.taken()
+        refined = super()._groups(objects, context, conditions, looks)
+        begin = self._clock()
+        first = self._watched.taken()
+        exact = not len(objects)
+        if first is not None:
+            kept, left = first.groups.objects, first.conditions
+            best = best_groups(clustered(kept, objects.xyxy, self.settings.bandwidth), left)
+            exact = best is not None
+            if best is not None:
+                refined = max((refined, best), key=lambda groups: score(groups, left))
+        self.search = Search(exact, (self._clock() - begin) * 1e3)
+        return refined
+
+
+def best_groups(
+    initial: Groups, conditions: Conditions, terms: Terms = TERMS, most: int = MOST
+) -> Groups | None:
+    """The best groups that can be made of these; None where there are more than ``most``.
+
+    Where there are fewer, those with the largest blocks are split before, so that there are parts
+    to choose from. Of groups that are equally good the first is taken, in the order of
+    ``set_partitions``.
+
+    Args:
+        initial: groups to put together.
+        conditions: what there is to look with.
+        terms: see ``refine.State.score``.
+        most: the number of parts, whose set partitions grow faster than exponentially.
+    """
+    if len(initial) > most:
+        return None
+    parts = _split(initial, most)
+    if not len(parts):
+        return parts
+    subsets = [
+        np.flatnonzero([mask >> k & 1 for k in range(len(parts))])
+        for mask in range(1, 1 << len(parts))
+    ]
+    members = [np.sort(np.concatenate([parts.members[k] for k in own])) for own in subsets]
+    unions = Groups.of(initial.objects, members)
+    choices = Choices.of(unions.weight, unions.sides, conditions)
+    scores = (
+        (_score(unions, choices, np.array(masks) - 1, conditions, terms), masks)
+        for masks in set_partitions(len(parts))
+    )
+    _, masks = max(scores, key=lambda found: found[0])
+    return _taken(unions, np.array(masks) - 1)
+
+
+def set_partitions(count: int) -> Iterator[tuple[int, ...]]:
+    """All ways to put ``count`` things into groups, as bit masks of who is in each group."""
+
+    def grown(groups: tuple[int, ...], at: int) -> Iterator[tuple[int, ...]]:
+        if at == count:
+            yield groups
+            return
+        bit = 1 << at
+        for k, mask in enumerate(groups):
+            yield from grown((*groups[:k], mask | bit, *groups[k + 1 :]), at + 1)
+        yield from grown((*groups, bit), at + 1)
+
+    return grown((), 0)
+
+
+def score(groups: Groups, conditions: Conditions, terms: Terms = TERMS) -> float:
+    """As ``refine.State.score``."""
+    choices = Choices.of(groups.weight, groups.sides, conditions)
+    return _score(groups, choices, np.arange(len(groups)), conditions, terms)
+
+
+def _split(groups: Groups, most: int) -> Groups:
+    """With the group with the largest block split, again and again, until there are ``most``."""
+    while len(groups) < most:
+        areas = groups.sides.prod(axis=1)
+        left = [k for k in range(len(groups)) if len(groups.members[k]) > 1]
+        if not left:
+            break
+        split = groups.split(max(left, key=lambda k: areas[k]))
+        assert split is not None
+        groups = split
+    return groups
+
+
+def _taken(groups: Groups, index: NDArray[np.int64]) -> Groups:
+    return Groups(
+        groups.objects,
+        tuple(groups.members[k] for k in index),
+        groups.extent[index],
+        groups.weight[index],
+    )
+
+
+def _score(
+    groups: Groups,
+    choices: Choices,
+    index: NDArray[np.int64],
+    conditions: Conditions,
+    terms: Terms,
+) -> float:
+    """Of some of the groups, whose choices are known."""
+    own = Choices(
+        scale=choices.scale[index],
+        value=choices.value[index],
+        work=choices.work[index],
+        send=choices.send[index],
+    )
+    state = State(
+        groups=_taken(groups, index),
+        conditions=conditions,
+        outlook=outlook(own, conditions),
+        choices=own,
+        closest=np.full(len(index), -1, np.int64),
+        parts=(None,) * len(index),
+    )
+    return state.score(terms)

@@ -1,0 +1,168 @@
+"""How good groups are: what a plan for them would find, and when it would be done.
+
+The planner itself takes milliseconds; refining groups asks for many of them. This is its relaxation
+to one price of time, with the blocks then given to the workers one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from re_pose_ros.partition.groups import Floats
+from re_pose_ros.partition.worth import Worth
+
+PRICES = np.exp(np.linspace(np.log(1e-4), np.log(2.0), 28))
+"""Values per millisecond that are tried, from cheap to dear."""
+
+_NEAR = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditions:
+    """What there is to look with.
+
+    Attributes:
+        worth: what looking is worth, for V variants.
+        base_ms: (V,) time of each variant on an empty input, on a worker of speed 1.
+        pixel_ms: (V,) time per pixel of its input.
+        send_ms: time per pixel that is sent, on the link that all blocks share.
+        speeds: (W,) work per time of the workers, falling.
+        slots: how many blocks they take together.
+        budget_ms: when they have to be done.
+    """
+
+    worth: Worth
+    base_ms: Floats
+    pixel_ms: Floats
+    send_ms: float
+    speeds: Floats
+    slots: int
+    budget_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a plan would achieve.
+
+    Attributes:
+        value: expected number of objects found.
+        makespan_ms: when the last block would be done.
+        price: value per millisecond of one worker at which the budget is used up.
+    """
+
+    value: float
+    makespan_ms: float
+    price: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choices:
+    """What can be done with K blocks.
+
+    Attributes:
+        scale: (K, V) network-input pixels per image pixel.
+        value: (K, V) expected number of objects found.
+        work: (K, V) milliseconds on a worker of speed 1.
+        send: (K, V) milliseconds on the link.
+    """
+
+    scale: Floats
+    value: Floats
+    work: Floats
+    send: Floats
+
+    @classmethod
+    def of(cls, weight: Floats, sides: Floats, conditions: Conditions) -> Choices:
+        """For blocks with (K, BINS) weights of objects by size and (K, 2) widths and heights."""
+        views = conditions.worth.views(sides)
+        return cls(
+            views.scale,
+            conditions.worth.values(weight, views.scale),
+            conditions.base_ms + conditions.pixel_ms * views.input_pixels,
+            conditions.send_ms * views.image_pixels,
+        )
+
+    def best(self, price: float) -> tuple[Floats, NDArray[np.intp]]:
+        """(K,) the value left when time is paid for, at least 0, and (K,) the variants for it."""
+        net = self.value - price * (self.work + self.send)
+        choice = net.argmax(axis=1)
+        return net[np.arange(len(net)), choice].clip(0), choice
+
+
+def outlook(choices: Choices, conditions: Conditions, near: float | None = None) -> Outlook:
+    """What a plan would achieve; nothing where there are no blocks.
+
+    For each price the best variant per block is known at once (Everett, Operations Research 1963);
+    the lowest price at which the blocks then fit, placed by longest processing time first (Graham
+    1969), is taken.
+
+    Args:
+        choices: of the blocks.
+        conditions: what there is to look with.
+        near: a price that is probably about right; saves time, and changes nothing but where plans
+            fit at some price and not at a higher one.
+    """
+    if not len(choices.value):
+        return Outlook(0.0, 0.0, 0.0)
+    if near is not None:
+        at = int(np.searchsorted(PRICES, near))
+        prices = PRICES[max(at - _NEAR, 0) : at + 2 * _NEAR]
+        found = _at_prices(choices, conditions, prices)
+        if found is not None and (found.price > prices[0] or at <= _NEAR):
+            return found
+    return _at_prices(choices, conditions, PRICES) or Outlook(0.0, 0.0, float(PRICES[-1]))
+
+
+def _at_prices(choices: Choices, conditions: Conditions, prices: Floats) -> Outlook | None:
+    """The outlook at the first of rising prices at which the blocks fit; None where at none."""
+    value, work, send = choices.value, choices.work, choices.send
+    speeds, budget = conditions.speeds, conditions.budget_ms
+    cost = work + send
+    usable = (work / speeds[0] + send <= budget) & (value > 0)
+    worth = np.where(usable, value, -1.0)
+    net = worth[None] - prices[:, None, None] * cost[None]
+    choice = net.argmax(axis=2)
+    # The choices as places in the flattened (K, V) arrays; what nets nothing is not sent.
+    places = choice + np.arange(len(value)) * value.shape[1]
+    taken = np.take_along_axis(net, choice[:, :, None], 2)[:, :, 0] > 0
+    work_taken = work.ravel()[places] * taken
+    send_taken = send.ravel()[places] * taken
+    fits = work_taken.sum(axis=1) <= budget * speeds.sum()
+    fits &= taken.sum(axis=1) <= conditions.slots
+    fits &= send_taken.sum(axis=1) <= budget
+    for k in np.flatnonzero(fits).tolist():
+        sent = taken[k]
+        makespan = _placed(work_taken[k, sent], send_taken[k, sent], conditions)
+        if makespan <= budget:
+            total = float(value.ravel()[places[k, sent]].sum())
+            return Outlook(total, makespan, float(prices[k]))
+    return None
+
+
+def _placed(work: Floats, send: Floats, conditions: Conditions) -> float:
+    """When blocks are done that go, longest first, each to where it is done first.
+
+    They are sent in that order over one link. Infinite once it is clear that the budget is missed.
+    """
+    order = np.argsort(-work, kind="stable")
+    sent = np.cumsum(send[order]).tolist()
+    slowness = (1 / conditions.speeds).tolist()
+    free = [0.0] * len(slowness)
+    budget, last = conditions.budget_ms, 0.0
+    alike = slowness[0] == slowness[-1]
+    for here, takes in zip(sent, work[order].tolist(), strict=True):
+        if alike:
+            first = free.index(min(free))
+            done = max(free[first], here) + takes * slowness[0]
+        else:
+            ends = [max(at, here) + takes * slow for at, slow in zip(free, slowness, strict=True)]
+            done = min(ends)
+            first = ends.index(done)
+        if done > budget:
+            return np.inf
+        free[first] = done
+        last = max(last, done)
+    return last

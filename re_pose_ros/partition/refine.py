@@ -1,0 +1,292 @@
+"""Merging and splitting groups step by step: what can be done, how it looks, what it gives.
+
+The same for the agent that is trained (``training.partition_env``), the agent that runs on the
+robot (``partition.agent``) and the greedy alternative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from re_pose_ros.partition.groups import Floats, Groups, bin_middles
+from re_pose_ros.partition.outlook import Choices, Conditions, Outlook, outlook
+
+MOST = 24
+"""Groups that the agent can tell apart; of more, those that cost most."""
+STEPS = 8
+"""Most changes per frame; the next frame goes on from there."""
+GROUP_FEATURES, FRAME_FEATURES = 18, 9
+ACTIONS = 1 + 2 * MOST
+"""0 stops; 1 + k merges group k with the one closest to it; 1 + MOST + k splits it."""
+
+Features = NDArray[np.float32]
+
+_BIN_POWERS = np.log2(bin_middles())[:, None] ** np.arange(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Weights of what makes groups good; see ``State.score``.
+
+    Attributes:
+        found: of the share of the objects that are expected to be found.
+        makespan: of the share of the budget that is used, which counts against.
+        compactness: of the share of the blocks' area that objects cover.
+        variance: of the standard deviation of the logarithms of the blocks' areas, against.
+        count: of the number of blocks over the number of slots, against.
+    """
+
+    found: float = 1.0
+    makespan: float = 0.1
+    compactness: float = 0.0
+    variance: float = 0.0
+    count: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """Groups, with all that is asked about them.
+
+    Attributes:
+        groups: K of them.
+        conditions: what there is to look with.
+        outlook: of the groups.
+        choices: what can be done with them.
+        closest: (K,) the group to merge each with; -1 where it is alone.
+        parts: per group its two parts, or None where it cannot be split.
+    """
+
+    groups: Groups
+    conditions: Conditions
+    outlook: Outlook
+    choices: Choices
+    closest: NDArray[np.int64]
+    parts: tuple[Groups | None, ...]
+
+    @classmethod
+    def of(cls, groups: Groups, conditions: Conditions, before: State | None = None) -> State:
+        """The state of these groups; what ``before`` knows of the same groups is taken over."""
+        choices = Choices.of(groups.weight, groups.sides, conditions)
+        near = None if before is None else before.outlook.price
+        view = outlook(choices, conditions, near)
+        closest = np.full(len(groups), -1, np.int64)
+        if len(groups) > 1:
+            closest = groups.gaps().argmin(axis=1)
+        known = {}
+        if before is not None:
+            known = {
+                id(own): part for own, part in zip(before.groups.members, before.parts, strict=True)
+            }
+        parts = tuple(
+            known[id(own)] if id(own) in known else _parts(groups, own) for own in groups.members
+        )
+        return cls(groups, conditions, view, choices, closest, parts)
+
+    def score(self, terms: Terms) -> float:
+        """How good the groups are, about 0 to 1.
+
+        RE-POSE rewards compactness, a low variance of the areas and few clusters. What these stand
+        for can be reckoned here: objects found within the budget, and the makespan. Both kinds of
+        terms are ours in form and weight.
+        """
+        total = float(self.groups.objects.weight.sum())
+        if not len(self.groups) or total <= 0:
+            return 0.0
+        view, conditions = self.outlook, self.conditions
+        good = terms.found * view.value / total
+        good -= terms.makespan * view.makespan_ms / conditions.budget_ms
+        areas = self.groups.sides.prod(axis=1)
+        if terms.compactness:
+            objects = np.square(self.groups.objects.size).sum()
+            good += terms.compactness * float(min(objects / areas.sum(), 1.0))
+        if terms.variance:
+            good -= terms.variance * float(np.log(areas).std())
+        if terms.count:
+            good -= terms.count * len(self.groups) / conditions.slots
+        return good
+
+    def order(self) -> NDArray[np.int64]:
+        """The groups that the agent sees, at most MOST of them: those with most work first."""
+        return np.argsort(-self.choices.work[:, -1], kind="stable")[:MOST]
+
+    def applied(self, action: int) -> State | None:
+        """The state after an action; None where it stops or cannot be done."""
+        order = self.order()
+        if action == 0:
+            return None
+        k = (action - 1) % MOST
+        if k >= len(order):
+            return None
+        group = int(order[k])
+        if action <= MOST:
+            other = int(self.closest[group])
+            if other < 0:
+                return None
+            return State.of(self.groups.merged(group, other), self.conditions, self)
+        part = self.parts[group]
+        if part is None:
+            return None
+        return State.of(self.groups.replaced(group, part), self.conditions, self)
+
+    def possible(self) -> NDArray[np.bool_]:
+        """(ACTIONS,) which actions can be done."""
+        order = self.order()
+        mask = np.zeros(ACTIONS, bool)
+        mask[0] = True
+        mask[1 : 1 + len(order)] = self.closest[order] >= 0
+        mask[1 + MOST : 1 + MOST + len(order)] = [self.parts[k] is not None for k in order]
+        return mask
+
+    def observed(self, step: int) -> tuple[Features, Features]:
+        """What the agent sees: (MOST, GROUP_FEATURES) and (FRAME_FEATURES,), about -3 to 3.
+
+        Rows beyond the last group are zero. All are free of units, so that one agent serves frames,
+        networks, workers and budgets of all sizes.
+        """
+        rows = np.zeros((MOST, GROUP_FEATURES), np.float32)
+        order = self.order()
+        rows[: len(order)] = _group_features(self)[order]
+        return rows, _frame_features(self, step)
+
+
+def _parts(groups: Groups, own: NDArray[np.int64]) -> Groups | None:
+    return Groups.of(groups.objects, [own]).split(0) if len(own) > 1 else None
+
+
+def _group_features(state: State) -> Floats:
+    groups, conditions, choices = state.groups, state.conditions, state.choices
+    width, height = groups.objects.frame_size
+    total = max(float(groups.objects.weight.sum()), 1e-9)
+    net, choice = choices.best(state.outlook.price)
+    places = choice + np.arange(len(groups)) * choices.value.shape[1]
+    value, work, send, scale = (
+        of.ravel()[places] for of in (choices.value, choices.work, choices.send, choices.scale)
+    )
+    moments = groups.weight @ _BIN_POWERS
+    own = np.maximum(moments[:, 0], 1e-9)
+    mean_log = moments[:, 1] / own
+    spread = np.sqrt(np.maximum(moments[:, 2] / own - np.square(mean_log), 0.0))
+    sides = np.log2(groups.sides)
+    merge_gain, split_gain = _gains(state, net)
+    features = np.empty((len(groups), GROUP_FEATURES))
+    features[:, 0:2] = (groups.extent[:, :2] + groups.extent[:, 2:]) / (width, height) - 1
+    features[:, 2:4] = (sides - np.log2((width, height))) / 3
+    features[:, 4] = np.log2([len(members) for members in groups.members]) / 4
+    features[:, 5] = own / total * 4
+    features[:, 6] = (mean_log - (sides[:, 0] + sides[:, 1]) / 2) / 3
+    features[:, 7] = spread
+    features[:, 8] = value / own
+    features[:, 9] = net / total * 8
+    features[:, 10] = work * (2 / conditions.speeds[0] / conditions.budget_ms)
+    features[:, 11] = send * (8 / conditions.budget_ms)
+    features[:, 12] = np.log2(scale)
+    features[:, 13] = merge_gain * (16 / total)
+    features[:, 14] = split_gain * (16 / total)
+    features[:, 15] = _gap_shares(groups, state.closest)
+    features[:, 16] = choices.work[:, 0] * (2 / conditions.speeds[0] / conditions.budget_ms)
+    features[:, 17] = net <= 0
+    np.clip(features[:, 13:16], -3, 3, out=features[:, 13:16])
+    return features
+
+
+def _gap_shares(groups: Groups, closest: NDArray[np.int64]) -> Floats:
+    """What merging each group with its closest would show needlessly, as a share of both."""
+    if len(groups) < 2:
+        return np.zeros(len(groups))
+    _, sides = _joined(groups, closest)
+    areas = groups.sides.prod(axis=1)
+    return np.asarray(sides.prod(axis=1) / (areas + areas[closest]) - 1)
+
+
+def _joined(groups: Groups, closest: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Weights and sides of each group together with its closest."""
+    other = groups.extent[closest]
+    low = np.minimum(groups.extent[:, :2], other[:, :2])
+    high = np.maximum(groups.extent[:, 2:], other[:, 2:])
+    return groups.weight + groups.weight[closest], high - low
+
+
+def _gains(state: State, net: Floats) -> tuple[Floats, Floats]:
+    """What merging each group with its closest, and splitting it, would add at the price."""
+    groups, count = state.groups, len(state.groups)
+    halves = [part for part in state.parts if part is not None]
+    weights, sides = [part.weight for part in halves], [part.sides for part in halves]
+    if count > 1:
+        weight, side = _joined(groups, state.closest)
+        weights.append(weight)
+        sides.append(side)
+    merge, split = np.full(count, -1.0), np.full(count, -1.0)
+    if not weights:
+        return merge, split
+    tried = Choices.of(np.concatenate(weights), np.concatenate(sides), state.conditions)
+    gained, _ = tried.best(state.outlook.price)
+    there = [part is not None for part in state.parts]
+    both = gained[: 2 * len(halves)].reshape(-1, 2).sum(axis=1)
+    split[there] = both - net[there]
+    if count > 1:
+        merge = gained[2 * len(halves) :] - net - net[state.closest]
+    return merge, split
+
+
+def _frame_features(state: State, step: int) -> Features:
+    groups, conditions, view = state.groups, state.conditions, state.outlook
+    total = max(float(groups.objects.weight.sum()), 1e-9)
+    width, height = groups.objects.frame_size
+    workers = len(conditions.speeds)
+    capacity = float(conditions.speeds.sum()) * conditions.budget_ms
+    whole = conditions.worth.views(np.array([[width, height]], np.float64)).input_pixels[0, -1]
+    largest = float(conditions.base_ms[-1] + conditions.pixel_ms[-1] * whole)
+    return np.array(
+        [
+            view.value / total,
+            view.makespan_ms / conditions.budget_ms,
+            np.log2(max(view.price, 1e-6) * capacity / total) / 4,
+            np.log2(capacity / largest) / 3,
+            np.log2(workers) / 3,
+            np.log2(len(groups) / workers) / 3,
+            np.log2(len(groups.objects)) / 8,
+            conditions.base_ms.mean() / conditions.budget_ms * 4,
+            step / STEPS,
+        ],
+        np.float32,
+    )
+
+
+Policy = Callable[[State, int], int]
+"""Chooses an action in a state, given the number of steps so far."""
+
+
+def refined(state: State, policy: Policy, terms: Terms | None = None, steps: int = STEPS) -> State:
+    """The best state that a policy comes by, from ``state`` on, which is among them.
+
+    It goes on until the policy stops, chooses what cannot be done, or has made ``steps`` changes.
+    """
+    terms = terms or Terms()
+    best, best_score = state, state.score(terms)
+    for step in range(steps):
+        after = state.applied(policy(state, step))
+        if after is None:
+            break
+        state = after
+        score = state.score(terms)
+        if score > best_score:
+            best, best_score = state, score
+    return best
+
+
+def greedy(state: State, step: int) -> int:
+    """The action that gains most at the present price of time; stops where none does."""
+    del step
+    net, _ = state.choices.best(state.outlook.price)
+    merge, split = _gains(state, net)
+    order = state.order()
+    gains = np.full(ACTIONS, -np.inf)
+    gains[0] = 1e-9
+    gains[1 : 1 + len(order)] = np.where(state.closest[order] >= 0, merge[order], -np.inf)
+    can = np.array([state.parts[k] is not None for k in order], bool)
+    gains[1 + MOST : 1 + MOST + len(order)] = np.where(can, split[order], -np.inf)
+    return int(gains.argmax())

@@ -1,0 +1,116 @@
+"""What the planner knows about the workers: costs that follow them, and what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from re_pose_ros.detection.preprocess import canvas_size
+from re_pose_ros.detection.profile import Profile
+from re_pose_ros.distribution import ObjectDistribution
+from re_pose_ros.partition.base import FrameOutcome
+from re_pose_ros.partition.experience import Experience
+from re_pose_ros.partition.groups import Floats
+from re_pose_ros.partition.outlook import Conditions
+from re_pose_ros.partition.worth import Worth, pooled_recall
+from re_pose_ros.plan import Variant
+from re_pose_ros.planning.costs import STRIDE, CostModel, CostSettings, profiled_pixels
+
+SETTINGS = CostSettings(link_ms=0.5)
+
+_SIZES = np.geomspace(1.0, 2048.0, 200)
+
+
+class Workforce:
+    """Profiles and costs of the workers that are there, kept from frame to frame."""
+
+    def __init__(self) -> None:
+        self.costs = CostModel(settings=SETTINGS)
+        self._profiles: dict[str, Profile] = {}
+        self._worth: Worth | None = None
+        self._tables: dict[str, Floats] = {}
+        self.experience = Experience()
+
+    def meet(self, profiles: Mapping[str, Profile]) -> None:
+        """Take the profiles of the workers there; new ones of workers known are taken over."""
+        for name, profile in profiles.items():
+            if self._profiles.get(name) is not profile:
+                self._profiles[name] = profile
+                self.costs.set_profile(name, profile)
+                self._worth = None
+                self._tables.clear()
+
+    def worth(self, variants: tuple[Variant, ...]) -> Worth:
+        """What looking with each of the variants is worth."""
+        if self._worth is None or self._worth.variants != variants:
+            self._worth = Worth.of(variants, self.experience.corrected(self._profiled))
+        return self._worth
+
+    def recall(self, variant: Variant | None, sizes: Floats) -> Floats:
+        """As ``distribution.detectability.Recall``."""
+        model = "" if variant is None else variant.model
+        return self.experience.corrected(self._profiled)(model, sizes)
+
+    def _profiled(self, model: str, sizes: Floats) -> Floats:
+        """What the profiles say, from a table made once."""
+        if model not in self._tables:
+            self._tables[model] = pooled_recall(list(self._profiles.values()), model, _SIZES)
+        return np.asarray(np.interp(sizes, _SIZES, self._tables[model]))
+
+    def conditions(
+        self,
+        workers: Mapping[str, int],
+        variants: tuple[Variant, ...],
+        budget_ms: float,
+    ) -> Conditions:
+        """What there is to look with, as refining groups sees it; ``workers`` with their slots."""
+        names = list(workers)
+        nominal = np.array([[profiled_pixels(variant) for variant in variants]])
+        at_nominal = self.costs.compute_times(names, variants, nominal)[:, 0]
+        at_half = self.costs.compute_times(names, variants, nominal / 2)[:, 0]
+        fastest = int(np.where(np.isfinite(at_nominal), at_nominal, 0.0).sum(axis=1).argmin())
+        slope = (at_nominal[fastest] - at_half[fastest]) / (nominal[0] / 2)
+        base = at_nominal[fastest] - slope * nominal[0]
+        both = np.isfinite(at_nominal[fastest]) & np.isfinite(at_nominal)
+        ratio = np.divide(at_nominal[fastest], at_nominal, where=both, out=np.zeros(both.shape))
+        speeds = ratio.sum(axis=1) / np.maximum(both.sum(axis=1), 1)
+        send = self.costs.encode_ms(1.0) + float(
+            np.mean([self.costs.sending_ms(name, 1.0) for name in names])
+        )
+        return Conditions(
+            self.worth(variants),
+            base,
+            slope,
+            send,
+            np.sort(speeds)[::-1],
+            sum(workers.values()),
+            budget_ms,
+        )
+
+    def observe(self, outcome: FrameOutcome, expected: ObjectDistribution) -> None:
+        """Take what the blocks of a frame took, and what was found of what was expected."""
+        self.experience.take(expected, outcome.detections, outcome.blocks, outcome.answered)
+        self._worth = None
+        for planned, came in zip(outcome.blocks, outcome.outcomes, strict=False):
+            worker, request = planned.slot.worker, planned.request
+            if worker not in self._profiles or request.variant is None:
+                continue
+            width, height = request.image_size
+            if came.compute_ms is not None and came.compute_ms > 0:
+                area = input_area(request.block.width, request.block.height, request.variant)
+                self.costs.observe_compute(worker, request.variant, came.compute_ms, area)
+            if came.sent_bytes:
+                self.costs.observe_bytes(came.sent_bytes, width * height)
+                if came.transfer_ms is not None and came.transfer_ms > 0:
+                    self.costs.observe_transfer(worker, came.sent_bytes, came.transfer_ms)
+            if came.encode_ms is not None and came.encode_ms > 0:
+                self.costs.observe_encoding(came.encode_ms, width * height)
+        if outcome.overhead_ms is not None and outcome.overhead_ms >= 0:
+            self.costs.observe_overhead(outcome.overhead_ms)
+
+
+def input_area(width: int, height: int, variant: Variant) -> float:
+    """Area of the network's input for a block of so many pixels."""
+    wide, high = canvas_size((width, height), variant.input_size, STRIDE)
+    return float(wide * high)
