@@ -29,10 +29,15 @@ from re_pose_ros.partition.workforce import input_area
 from re_pose_ros.partition.worth import Worth
 from re_pose_ros.plan import BlockRequest, PlannedBlock, Variant
 from re_pose_ros.planning.costs import profiled_pixels
+from re_pose_ros.planning.makespan import BlockCost, Network, makespan_ms
 
 FRAME = (3840, 2160)
 INPUTS = (160, 320, 480, 640)
 PROFILE = bench_model.profile(sizes=INPUTS)
+SLOWNESS = 4.0
+"""By how much the workers of ``context`` are slower than ``PROFILE``."""
+OVERHEAD = 5.0
+"""Milliseconds of the robot's own work per frame, in ``step``."""
 
 
 def recall(model: str, sizes: Floats) -> Floats:
@@ -110,7 +115,7 @@ def context(
 ) -> PartitionContext:
     """A frame for workers of these speeds, each with the profile divided by it."""
     speeds = speeds or dict.fromkeys(("edge_0", "edge_1", "edge_2", "edge_3"), 1.0)
-    profile = profile or slowed(bench_model.profile(sizes=tuple(inputs)), 4.0)
+    profile = profile or slowed(bench_model.profile(sizes=tuple(inputs)), SLOWNESS)
     return PartitionContext(
         frame_size,
         slots * len(speeds),
@@ -182,3 +187,34 @@ def slowed(profile: Profile, factor: float) -> Profile:
     """With its times multiplied."""
     entries = (replace(entry, time_ms=entry.time_ms * factor) for entry in profile.variants)
     return replace(profile, variants=tuple(entries))
+
+
+def step(
+    planner: RePose,
+    where: PartitionContext,
+    detections: Detections,
+    *,
+    slowness: dict[str, float] | None = None,
+    mbit_s: float = 100.0,
+) -> tuple[list[BlockRequest], float]:
+    """One frame: what was asked for, and when it was done on workers and a link like these."""
+    requests = planner.partition(where)
+    blocks = placed(requests, where)
+    came = outcome(
+        blocks,
+        detections,
+        USUAL,
+        slowness=slowness,
+        mbit_s=mbit_s,
+        overhead_ms=OVERHEAD,
+    )
+    planner.observe(came)
+    costs = [
+        BlockCost(b.slot.worker, o.encode_ms or 0, o.sent_bytes or 0, o.compute_ms or 0)
+        for b, o in zip(blocks, came.outcomes, strict=True)
+    ]
+    return requests, makespan_ms(costs, OVERHEAD, 0.0, Network(mbit_s), {})
+
+
+USUAL = slowed(PROFILE, SLOWNESS)
+"""Of the workers of ``context`` that are of speed 1."""

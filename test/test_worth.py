@@ -52,13 +52,13 @@ def test_recall_is_pooled_over_the_inputs_by_their_objects() -> None:
     profile = known(
         accuracy((0.2, 0.5, 0.8), (10, 20, 40)), accuracy((0.6, None, 0.9), (30, 0, 10))
     )
-    middles = 4.0 * 2 ** (np.arange(3) + 0.5)
+    middles = np.array([4.0, 8.0, 16.0]) * np.sqrt(2)
     found = pooled_recall([profile], "net", middles)
     assert found == pytest.approx([0.5, 0.5, (0.8 * 40 + 0.9 * 10) / 50])
     # Larger than any that were measured: as the largest; smaller ones: down to nothing.
     assert pooled_recall([profile], "net", np.array([500.0])) == pytest.approx([0.82])
     assert pooled_recall([profile], "net", np.array([1.0, 4.0])) == pytest.approx([0, 0])
-    rising = pooled_recall([profile], "net", np.geomspace(4, middles[0], 20))
+    rising = pooled_recall([profile], "net", np.geomspace(4, float(middles[0]), 20))
     assert (np.diff(rising) >= 0).all()
 
 

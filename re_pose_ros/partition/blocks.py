@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +118,24 @@ def chosen_blocks(
         if new.late <= budget * (1 + TOLERATED):
             break
     assert found is not None
+    found = _in_time(task, found, budget * (1 + TOLERATED), workforce)
     return _chosen(task, found, groups.objects.frame_size, overhead, share)
+
+
+def _in_time(task: _Task, found: _Found, budget_ms: float, workforce: Workforce) -> _Found:
+    """Without the blocks that would be late, as far as they need not be sent."""
+    while found.late > budget_ms:
+        late = [
+            (at, k)
+            for at, k in zip(found.done_ms, found.order, strict=True)
+            if at > budget_ms and not task.required[k]
+        ]
+        if not late:
+            break
+        worker = found.assignment.worker.copy()
+        worker[max(late)[1]] = -1
+        found = _simulated(task, replace(found.assignment, worker=worker), workforce)
+    return found
 
 
 def by_rule(

@@ -18,7 +18,6 @@ from re_pose_ros.distribution import (
     LookSchedule,
     LookSettings,
     ObjectDistribution,
-    Reason,
     Surprise,
     Tracker,
 )
@@ -34,6 +33,7 @@ from re_pose_ros.partition.looks import Looks, grid_looks, region_looks
 from re_pose_ros.partition.outlook import Choices, Conditions, outlook
 from re_pose_ros.partition.refine import Policy, State, Terms, greedy, refined
 from re_pose_ros.partition.workforce import Workforce
+from re_pose_ros.partition.worth import MOST_ENLARGED
 from re_pose_ros.plan import BlockRequest, Expectation
 
 Refinement = Literal["agent", "greedy", "none"]
@@ -52,6 +52,12 @@ LEAST_WEIGHT = 0.05
 """Objects that are less probable are not planned for."""
 MOST_OBJECTS = 300
 """Of more, the most probable are planned for."""
+LEAST_BUDGET = 1.0
+"""Milliseconds that are planned with where the robot's own work leaves less."""
+COUNTED = 0.9
+"""Share of a look's resolution from which on a block counts as a look."""
+LOOK_EVERY = 1000
+"""Frames from one look at everything to the next, where nothing gives cause for one."""
 LEAST_LEFT = 0.2
 """Share of the budget that looks leave at least, as refining sees it."""
 FRESH_EVERY = 10
@@ -100,7 +106,7 @@ class RePose:
         self.expected: Expectation | None = None
         self._policy = _policy(self.options.refinement)
         self._workforce = Workforce()
-        self._schedule = LookSchedule(LookSettings(every=1000))
+        self._schedule = LookSchedule(LookSettings(every=LOOK_EVERY))
         self._fallback = Clusters(settings)
         self._known: ObjectDistribution | None = None
         self._size: tuple[int, int] | None = None
@@ -127,9 +133,8 @@ class RePose:
         self.notes = (f"no blocks for {', '.join(others)}: they have no profile",) if others else ()
         self._begin(context)
         self._workforce.meet({name: context.profiles[name] for name in workers})
-        conditions = self._workforce.conditions(
-            workers, context.variants, self._workforce.costs.budget_ms(self.settings.budget_ms)
-        )
+        left = max(self._workforce.costs.budget_ms(self.settings.budget_ms), LEAST_BUDGET)
+        conditions = self._workforce.conditions(workers, context.variants, left)
         objects = self._expected = self._objects(context)
         everything = self._look_at_everything(context)
         looks = self._looks(context, conditions, everything)
@@ -161,12 +166,13 @@ class RePose:
 
     def _begin(self, context: PartitionContext) -> None:
         """Forget all frames where this one is of another size."""
+        scale = COUNTED * self.settings.whole_size / max(context.frame_size)
         if context.frame_size == self._size:
+            self._coverage.least_scale = scale
             return
         self._size = context.frame_size
         self._tracker = Tracker(context.frame_size)
-        scale = 0.9 * self.settings.whole_size / max(context.frame_size)
-        self._coverage = Coverage(context.frame_size, least_scale=scale)
+        self._coverage: Coverage = Coverage(context.frame_size, least_scale=scale)
         self._schedule.reset()
         self._surprise = None
         self._thumbnail = context.thumbnail
@@ -193,7 +199,7 @@ class RePose:
         changed = 0.0
         if context.thumbnail is not None and self._thumbnail is not None:
             changed = changed_share(self._thumbnail, context.thumbnail)
-        due = self._schedule.due(self._surprise, changed) in (Reason.FIRST, Reason.CHANGE)
+        due = self._schedule.due(self._surprise, changed) is not None
         self._schedule.planned(due)
         if due:
             self._thumbnail = context.thumbnail
@@ -237,7 +243,10 @@ class RePose:
         looks: Looks,
     ) -> Groups:
         """The clusters of the objects, refined for what the looks leave of the budget."""
-        kept = Objects.of(objects, context.frame_size, margin=MARGIN, least=LEAST_BLOCK)
+        inputs = [variant.input_size for variant in context.variants]
+        # Smaller blocks would be enlarged too much by the smallest input there is.
+        least = max(LEAST_BLOCK, min(inputs) / MOST_ENLARGED)
+        kept = Objects.of(objects, context.frame_size, margin=MARGIN, least=least)
         if not len(objects):
             return Groups.of(kept, [])
         left = replace(conditions, budget_ms=_left(conditions, looks))

@@ -25,17 +25,20 @@ _PAD = 12 * PER_OCTAVE  # no block is shrunk or enlarged by more than twelve oct
 def pooled_recall(profiles: Sequence[Profile], model: str, sizes: Floats) -> Floats:
     """The recall to expect of a network for objects of ``sizes`` in pixels of its input.
 
-    Taken from all input sizes at which it was measured, each with the number of its objects, since
-    a network does not know what its picture was cut from. ``usual_recall`` where nothing is known.
+    Taken from all input sizes at which the first profile that knows has it measured, each with the
+    number of its objects, since a network does not know what its picture was cut from.
+    ``usual_recall`` where nothing is known.
     """
-    known = [
-        entry.accuracy
-        for profile in profiles[:1]
-        for entry in profile.variants
-        if entry.variant.model == model and entry.accuracy is not None
-    ]
-    known = [accuracy for accuracy in known if sum(accuracy.count)]
-    if not known:
+    measured = (
+        [
+            entry.accuracy
+            for entry in profile.variants
+            if entry.variant.model == model and entry.accuracy and sum(entry.accuracy.count)
+        ]
+        for profile in profiles
+    )
+    known = next(filter(None, measured), None)
+    if known is None:
         return usual_recall(None, sizes)
     edges = np.log(known[0].edges)
     alike = [accuracy for accuracy in known if accuracy.edges == known[0].edges]

@@ -171,6 +171,8 @@ class PartitionEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         super().reset(seed=seed)
+        if seed is not None:
+            self._beginnings.clear()
         del options
         self._state = self._drawn()
         self._best = self._first = self._state.score(self._terms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -191,11 +192,11 @@ def _train(
     scenarios = Scenarios(layouts, shipped_profiles())
     make: Callable[[], PartitionEnv] = partial(PartitionEnv, scenarios, training.terms)
     environments = VecMonitor(DummyVecEnv([make] * _ENVIRONMENTS), info_keywords=())
-    kept = path.with_suffix(".zip")
+    before = _kept(path)
     curve: list[dict[str, float]] = []
-    if kept.exists():
-        agent = PPO.load(kept, env=environments, device="cpu")
-        curve = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["curve"]
+    if before is not None:
+        curve = before
+        agent = PPO.load(path.with_suffix(".zip"), env=environments, device="cpu")
     else:
         agent = PPO(
             PartitionPolicy,
@@ -270,6 +271,23 @@ def _watch(
 def _keep(
     agent: Any, training: PartitionerTraining, path: Path, curve: Sequence[dict[str, float]]
 ) -> None:
-    agent.save(path.with_suffix(".zip"))
-    content = {"training": asdict(training), "curve": list(curve)}
-    path.with_suffix(".json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+    """Write all that is needed to go on, so that what was kept before is there until it is done."""
+    new = path.with_name(f"{path.stem}.part.zip")
+    agent.save(new)
+    text = json.dumps({"training": asdict(training), "curve": list(curve)}) + "\n"
+    written = path.with_name(f"{path.stem}.part.json")
+    written.write_text(text, encoding="utf-8")
+    new.replace(path.with_suffix(".zip"))
+    written.replace(path.with_suffix(".json"))
+
+
+def _kept(path: Path) -> list[dict[str, float]] | None:
+    """The curve of a training that can go on; None where there is none, or it is broken."""
+    try:
+        with zipfile.ZipFile(path.with_suffix(".zip")) as archive:
+            if archive.testzip() is not None:
+                return None
+        content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return list(content["curve"])
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None
