@@ -136,6 +136,20 @@ def test_predicted_times_are_those_that_are_computed(
     assert chosen.makespan_ms == pytest.approx(computed_ms(chosen.requests, made), rel=1e-3)
 
 
+@pytest.mark.xfail(strict=True, reason="pixels that a block grows by are not reckoned with")
+def test_predicted_times_are_those_of_blocks_as_they_are_sent() -> None:
+    """Extents become whole pixels and strides; that may cost a little, but not always."""
+    where = cases.context(SPEEDS, profile=cases.PROFILE)
+    made, ratios = workforce(where), []
+    for seed in range(40):
+        groups = cases.grouped(cases.objects(seed, 20), 7, seed)
+        chosen = plan(groups, 30.0 + 3 * seed, where=where)
+        truth = computed_ms(chosen.requests, made) - OVERHEAD
+        ratios.append(truth / (chosen.makespan_ms - OVERHEAD))
+    assert np.mean(ratios) == pytest.approx(1, abs=0.005)
+    assert max(ratios) < 1.05
+
+
 @settings(max_examples=40)
 @given(seeds, st.integers(1, 14), st.floats(20, 300), st.sampled_from(OBJECTIVES))
 def test_requests_name_their_workers_within_the_slots(

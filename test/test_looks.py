@@ -82,6 +82,22 @@ def test_nor_where_other_blocks_are_looked_at_and_some_looks_are_lost(
         lost_before = lost
 
 
+@pytest.mark.xfail(strict=True, reason="after a look at everything all regions grow late together")
+@pytest.mark.parametrize("unseen", [5, 10, 30])
+def test_each_frame_has_its_share_of_looking(unseen: int) -> None:
+    """Also after a look at everything, when all has been seen at the same time."""
+    size = (3840, 2160)
+    coverage = Coverage(size)
+    coverage.look(looked(np.array([[0.0, 0, *size]]), 1.0, size))
+    shares = []
+    for _ in range(3 * unseen):
+        looks = looks_of(coverage, unseen, 1.0)
+        extent = looks.extent[looks.required]
+        shares.append(float((extent[:, 2:] - extent[:, :2]).prod(axis=1).sum()) / np.prod(size))
+        coverage.look(looked(extent, 1.0, size))
+    assert max(shares) <= 2 / regions_per_side(unseen) ** 2
+
+
 @pytest.mark.parametrize("unseen", UNSEEN)
 def test_there_are_no_more_regions_than_frames_to_wait(unseen: int) -> None:
     per_side = regions_per_side(unseen)
@@ -109,7 +125,7 @@ def test_what_waits_longer_promises_more() -> None:
     for _ in range(5):
         coverage.look([])
         looks = looks_of(coverage, 20, 1.0)
-        assert len(looks) and not looks.required.any()
+        assert len(looks)
         areas = (looks.extent[:, 2:] - looks.extent[:, :2]).prod(axis=1)
         promised.append(float((looks.weight.sum(axis=1) / areas).max()))
     assert (np.diff(promised) > 0).all()

@@ -179,18 +179,39 @@ def best_plan(choices: Choices, conditions: Conditions) -> float:
     return best
 
 
-@settings(max_examples=40)
-@given(seeds, st.integers(1, 3), st.integers(1, 2), st.integers(1, 3), st.floats(2, 120))
+@settings(max_examples=60)
+@given(
+    seeds,
+    st.integers(1, 3),
+    st.integers(1, 2),
+    st.integers(1, 3),
+    st.floats(5, 150),
+    st.sampled_from([1.0, 20.0]),
+)
 def test_no_outlook_is_better_than_the_best_plan(
-    seed: int, blocks: int, workers: int, slots: int, budget: float
+    seed: int, blocks: int, workers: int, slots: int, budget: float, link: float
 ) -> None:
+    """Where working takes long, and where sending does."""
     how = cases.conditions(seed, workers=workers, inputs=(320, 640), budget_ms=budget, slots=slots)
+    how = replace(how, send_ms=how.send_ms * link)
     groups = cases.grouped(cases.objects(seed, 12), blocks, seed)
     choices = Choices.of(groups.weight, groups.sides, how)
     view = outlook(choices, how)
     assert 0 <= view.value <= best_plan(choices, how) + 1e-9
     assert 0 <= view.makespan_ms <= budget
     assert (view.value > 0) == (view.makespan_ms > 0)
+
+
+def test_a_block_is_sent_before_it_is_worked_on() -> None:
+    how = cases.conditions(0, workers=2, inputs=(320,), budget_ms=1e4)
+    how = replace(how, speeds=np.array([2.0, 0.5]), send_ms=1e-4)
+    known_values = np.full((2, 1), 1.0)
+    work, send = np.array([[40.0], [30.0]]), np.array([[7.0], [11.0]])
+    choices = Choices(np.ones((2, 1)), known_values, work, send)
+    # The fast one takes the longer from 7 to 27, and the other from there to 42.
+    assert outlook(choices, how).makespan_ms == pytest.approx(42)
+    single = replace(choices, value=np.array([[1.0], [0.0]]))
+    assert outlook(single, how).makespan_ms == pytest.approx(27)
 
 
 @settings(max_examples=40)

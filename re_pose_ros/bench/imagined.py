@@ -23,6 +23,11 @@ SURE = 0.25
 """Detections from this confidence on are what a profile's recall counts."""
 WEAK = 0.5
 """Share of the objects missed that are found with less confidence than ``SURE``."""
+DOUBLE, DOUBLE_ERROR = 0.8, 0.2
+"""Share of the objects found that are found twice, with little confidence, and by how many sizes
+the second box is off."""
+NOTHING_SURE, NOTHING_WEAK = 0.3, 3.0
+"""Detections of nothing per block, with at least the confidence ``SURE`` and with less."""
 TIME_ERROR, SIZE_OF_FILE_ERROR = 0.05, 0.1
 """Standard deviations of the logarithms of block times and of JPEG sizes."""
 BYTES_PER_PIXEL, ENCODE_MS_PER_PIXEL = 0.25, 2.6e-6
@@ -33,8 +38,9 @@ class Imagined:
     """What workers of a profile might answer; the same for the same seed and order of calls.
 
     An object is found with the recall at its size on the network's input, times the square of the
-    share of it that the block shows; boxes and confidences are perturbed, and there are as many
-    detections of nothing per block as the profile tells. All of this is ours.
+    share of it that the block shows; boxes and confidences are perturbed. Some are found twice, and
+    nothing is taken for something now and then, as often as ``scene-n`` does that on scenes with
+    seeds from 500 to 502. All of this is ours.
     """
 
     def __init__(self, profile: Profile, seed: int) -> None:
@@ -59,7 +65,8 @@ class Imagined:
             sure, random.uniform(SURE, 0.95, len(truth)), random.uniform(0.05, SURE, len(truth))
         )
         found = Detections.of(boxes[kept], confidence[kept], truth.class_id[kept])
-        return _within(Detections.concatenate([found, self._nothing(planned)]), corners)
+        parts = [found, self._doubles(found), self._nothing(planned)]
+        return _within(Detections.concatenate(parts), corners)
 
     def cost(self, planned: PlannedBlock) -> BlockCost:
         """What the block might take, on a worker whose times are those of the profile."""
@@ -87,12 +94,16 @@ class Imagined:
         share = canvas[0] * canvas[1] / profiled_pixels(entry.variant)
         return entry.time_ms * (FIXED_SHARE + (1 - FIXED_SHARE) * share)
 
-    def _nothing(self, planned: PlannedBlock) -> Detections:
-        """Detections of nothing: some sure, twice as many not."""
+    def _doubles(self, found: Detections) -> Detections:
         random = self._random
-        accuracy = self._entry(planned.request).accuracy
-        usual = 1.0 if accuracy is None else accuracy.false_positives
-        sure, weak = random.poisson(usual), random.poisson(2 * usual)
+        twice = found.take(random.random(len(found)) < DOUBLE)
+        boxes = twice.xyxy.astype(np.float64)
+        off = random.normal(0.0, DOUBLE_ERROR, boxes.shape) * np.sqrt(box_areas(boxes))[:, None]
+        return Detections.of(boxes + off, random.uniform(0.05, 0.4, len(twice)), twice.class_id)
+
+    def _nothing(self, planned: PlannedBlock) -> Detections:
+        random = self._random
+        sure, weak = random.poisson(NOTHING_SURE), random.poisson(NOTHING_WEAK)
         count = sure + weak
         low = np.array(planned.block.xyxy[:2])
         span = np.array([planned.block.width, planned.block.height])

@@ -26,7 +26,7 @@ PRICE_OF_BUDGET = 0.2
 """balanced: share of all value that using up the budget costs."""
 ROUNDS = 2
 """How often a plan that would be late is made anew."""
-TOLERATED = 0.01
+TOLERATED = 0.03
 """Share of the budget by which a plan may be late before it is made anew."""
 LEAST_SHARE, MOST_SHARE = 0.2, 1.2
 """What is planned with is between these shares of the budget."""

@@ -164,9 +164,13 @@ class Groups:
 
 def _summary(objects: Objects, own: Integers) -> tuple[Floats, Floats]:
     reach = objects.reach[own]
-    extent = np.concatenate([reach[:, :2].min(axis=0), reach[:, 2:].max(axis=0)])
+    extent = reach.max(axis=0)
+    extent[:2] = reach.min(axis=0)[:2]
     weight = np.bincount(objects.bin[own], objects.weight[own], BINS).astype(np.float64)
-    return at_least(extent, objects.least, objects.frame_size), weight
+    x1, y1, x2, y2 = extent.tolist()
+    if x2 - x1 < objects.least or y2 - y1 < objects.least:
+        extent = at_least(extent, objects.least, objects.frame_size)
+    return extent, weight
 
 
 def at_least(extent: Floats, least: float, frame_size: tuple[int, int]) -> Floats:
@@ -191,6 +195,8 @@ def parted(objects: Objects, own: Integers) -> tuple[Integers, Integers] | None:
     """
     if len(own) < 2:
         return None
+    if len(own) == 2:
+        return own[:1], own[1:]
     best: tuple[float, Integers, int] | None = None
     for axis in (0, 1):
         order = own[np.argsort(objects.centre[own, axis], kind="stable")]

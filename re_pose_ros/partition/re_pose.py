@@ -31,7 +31,7 @@ from re_pose_ros.partition.clusters import Clusters
 from re_pose_ros.partition.groups import Groups, Objects
 from re_pose_ros.partition.looks import Looks, grid_looks, region_looks
 from re_pose_ros.partition.outlook import Choices, Conditions, outlook
-from re_pose_ros.partition.refine import Policy, State, Terms, greedy, refined
+from re_pose_ros.partition.refine import STEPS, Policy, State, Terms, greedy, refined
 from re_pose_ros.partition.workforce import Workforce
 from re_pose_ros.partition.worth import MOST_ENLARGED
 from re_pose_ros.plan import BlockRequest, Expectation
@@ -48,9 +48,11 @@ DOUBT = 2.0
 improbable shows where else to look; squares find most."""
 DOUBTED_FROM = 5
 """Frames after which all of that holds; a weight after one frame is the detector's confidence."""
-LEAST_WEIGHT = 0.05
+LEAST_CONFIDENCE = 0.1
+"""Detections of less are no objects, not even improbable ones."""
+LEAST_WEIGHT = 0.1
 """Objects that are less probable are not planned for."""
-MOST_OBJECTS = 300
+MOST_OBJECTS = 200
 """Of more, the most probable are planned for."""
 LEAST_BUDGET = 1.0
 """Milliseconds that are planned with where the robot's own work leaves less."""
@@ -60,8 +62,10 @@ LOOK_EVERY = 1000
 """Frames from one look at everything to the next, where nothing gives cause for one."""
 LEAST_LEFT = 0.2
 """Share of the budget that looks leave at least, as refining sees it."""
-FRESH_EVERY = 10
+FRESH_EVERY = 30
 """In every so many frames fresh clusters are tried beside the groups of the frame before."""
+STEPS_ON = 3
+"""Most changes per frame to the groups of the frame before; fresh clusters get more."""
 TERMS = Terms()
 LOOK_OVERLAP = 48.0
 """By how many pixels the parts of a look at everything overlap."""
@@ -153,9 +157,10 @@ class RePose:
         if self._size is None:
             return
         self._workforce.observe(outcome, self._expected)
+        found = outcome.detections.take(outcome.detections.confidence >= LEAST_CONFIDENCE)
         self._last = outcome
         self._surprise = self._tracker.update(
-            outcome.detections,
+            found,
             outcome.blocks,
             outcome.stamp_ns,
             answered=outcome.answered,
@@ -254,7 +259,8 @@ class RePose:
             left = conditions
         state = self._beginning(kept, objects, left)
         if self._policy is not None:
-            state = refined(state, self._policy, TERMS)
+            steps = STEPS if self._since_fresh == 0 else STEPS_ON
+            state = refined(state, self._policy, TERMS, steps)
         self._labels = labels_of(state.groups, objects.track_id)
         return state.groups
 

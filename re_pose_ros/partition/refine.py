@@ -19,6 +19,8 @@ MOST = 24
 """Groups that the agent can tell apart; of more, those that cost most."""
 STEPS = 8
 """Most changes per frame; the next frame goes on from there."""
+PATIENCE = 3
+"""Changes in a row without anything better after which a frame's refinement ends."""
 GROUP_FEATURES, FRAME_FEATURES = 18, 9
 ACTIONS = 1 + 2 * MOST
 """0 stops; 1 + k merges group k with the one closest to it; 1 + MOST + k splits it."""
@@ -57,7 +59,8 @@ class State:
         outlook: of the groups.
         choices: what can be done with them.
         closest: (K,) the group to merge each with; -1 where it is alone.
-        parts: per group its two parts, or None where it cannot be split.
+        parts: per group its two parts, or None where it cannot be split or the agent does not see
+            it.
     """
 
     groups: Groups
@@ -81,8 +84,10 @@ class State:
             known = {
                 id(own): part for own, part in zip(before.groups.members, before.parts, strict=True)
             }
+        seen = set(_order(choices).tolist())
         parts = tuple(
-            known[id(own)] if id(own) in known else _parts(groups, own) for own in groups.members
+            known[id(own)] if id(own) in known else _parts(groups, own) if k in seen else None
+            for k, own in enumerate(groups.members)
         )
         return cls(groups, conditions, view, choices, closest, parts)
 
@@ -111,7 +116,7 @@ class State:
 
     def order(self) -> NDArray[np.int64]:
         """The groups that the agent sees, at most MOST of them: those with most work first."""
-        return np.argsort(-self.choices.work[:, -1], kind="stable")[:MOST]
+        return _order(self.choices)
 
     def applied(self, action: int) -> State | None:
         """The state after an action; None where it stops or cannot be done."""
@@ -151,6 +156,10 @@ class State:
         order = self.order()
         rows[: len(order)] = _group_features(self)[order]
         return rows, _frame_features(self, step)
+
+
+def _order(choices: Choices) -> NDArray[np.int64]:
+    return np.argsort(-choices.work[:, -1], kind="stable")[:MOST]
 
 
 def _parts(groups: Groups, own: NDArray[np.int64]) -> Groups | None:
@@ -263,18 +272,21 @@ Policy = Callable[[State, int], int]
 def refined(state: State, policy: Policy, terms: Terms | None = None, steps: int = STEPS) -> State:
     """The best state that a policy comes by, from ``state`` on, which is among them.
 
-    It goes on until the policy stops, chooses what cannot be done, or has made ``steps`` changes.
+    It goes on until the policy stops, chooses what cannot be done, or has made ``steps`` changes,
+    or ``PATIENCE`` in a row that led to nothing better.
     """
     terms = terms or Terms()
-    best, best_score = state, state.score(terms)
+    best, best_score, found_at = state, state.score(terms), 0
     for step in range(steps):
+        if step - found_at >= PATIENCE:
+            break
         after = state.applied(policy(state, step))
         if after is None:
             break
         state = after
         score = state.score(terms)
         if score > best_score:
-            best, best_score = state, score
+            best, best_score, found_at = state, score, step + 1
     return best
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from re_pose_ros.detection.profile import Profile
 from re_pose_ros.distribution.detectability import usual_recall
@@ -89,12 +90,14 @@ class Worth:
     Attributes:
         variants: V of them.
         input_size: (V,) pixels.
-        windows: (V, P, BINS) recall of each variant by bin, for P shifts of the bins.
+        network: (V,) index of each variant's network.
+        windows: per network, (P, BINS) its recall by bin, for P shifts of the bins.
     """
 
     variants: tuple[Variant, ...]
     input_size: Floats
-    windows: Floats
+    network: NDArray[np.intp]
+    windows: tuple[Floats, ...]
 
     @classmethod
     def of(cls, variants: Sequence[Variant], recall: Callable[[str, Floats], Floats]) -> Worth:
@@ -103,13 +106,11 @@ class Worth:
         The recall is weighted by ``usefulness``.
         """
         far = bin_middles()[0] * 2 ** (np.arange(-_PAD, BINS + _PAD) / PER_OCTAVE)
-        tables = {
-            model: recall(model, far) * usefulness(far)
-            for model in dict.fromkeys(variant.model for variant in variants)
-        }
-        windows = [sliding_window_view(tables[variant.model], BINS) for variant in variants]
+        models = list(dict.fromkeys(variant.model for variant in variants))
+        windows = [sliding_window_view(recall(m, far) * usefulness(far), BINS) for m in models]
         sizes = np.array([variant.input_size for variant in variants], np.float64)
-        return cls(tuple(variants), sizes, np.stack(windows))
+        network = np.array([models.index(variant.model) for variant in variants], np.intp)
+        return cls(tuple(variants), sizes, network, tuple(windows))
 
     def views(self, sides: Floats) -> Views:
         """How blocks of (K, 2) widths and heights in pixels look to the V variants."""
@@ -134,7 +135,9 @@ class Worth:
         """
         shift = np.rint(PER_OCTAVE * np.log2(scale)).astype(np.int64)
         np.clip(shift, -_PAD, _PAD, out=shift)
-        recall = self.windows[np.arange(len(self.variants)), shift + _PAD]
-        found = np.matmul(recall, weight[:, :, None])[:, :, 0]
+        found = np.empty(scale.shape)
+        for network, windows in enumerate(self.windows):
+            own = self.network == network
+            found[:, own] = np.matmul(windows[shift[:, own] + _PAD], weight[:, :, None])[:, :, 0]
         found[scale > MOST_ENLARGED] = 0.0
         return np.asarray(found)

@@ -205,7 +205,8 @@ class CostModel:
         """The robot's work per frame but for encoding, at the settings' quantile."""
         if not self._overheads:
             return self.settings.overhead_ms
-        return float(np.quantile(self._overheads, self.settings.overhead_quantile))
+        ordered = sorted(self._overheads)
+        return ordered[round(self.settings.overhead_quantile * (len(ordered) - 1))]
 
     def budget_ms(self, deadline_ms: float) -> float:
         """What a deadline leaves to the workers, at least 0."""
@@ -241,16 +242,17 @@ class CostModel:
     ) -> Floats:
         """(W, B, V) ms of the workers' own time, with the settings' caution; see ``times``."""
         times = np.full((len(workers), *input_pixels.shape), np.inf)
-        caution = self.settings.caution
         for row, name in enumerate(workers):
             state = self._worker(name)
-            slowness = state.slowness.value * math.exp(caution * state.slowness.spread)
-            for column, variant in enumerate(variants):
-                if (line := state.lines.get(variant)) is None:
-                    continue
-                ms, slope, nominal = line
-                compute = ms + slope * (input_pixels[:, column] - nominal)
-                times[row, :, column] = slowness * np.maximum(compute, FIXED_SHARE * ms)
+            slowness = state.slowness.value * math.exp(
+                self.settings.caution * state.slowness.spread
+            )
+            known = [k for k, variant in enumerate(variants) if variant in state.lines]
+            lines = np.array([state.lines[variants[k]] for k in known]).reshape(-1, 3)
+            ms, slope, nominal = lines.T
+            own = input_pixels if len(known) == len(variants) else input_pixels[:, known]
+            compute = np.maximum(ms + slope * (own - nominal), FIXED_SHARE * ms)
+            times[row][:, known] = slowness * compute
         return times
 
     def _worker(self, name: str) -> _Worker:
