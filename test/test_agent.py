@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from re_pose_ros.errors import InputError
 from re_pose_ros.partition.agent import SHAPES, Agent
-from re_pose_ros.partition.refine import FRAME_FEATURES, GROUP_FEATURES, MOST
+from re_pose_ros.partition.refine import FRAME_FEATURES, GROUP_FEATURES, MOST, Terms, refined
 
 seeds = st.integers(0, 10_000)
 
@@ -126,3 +126,8 @@ def test_the_robot_needs_no_learning_framework() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_shipped_policy_plans_a_frame() -> None:
+    agent, first = Agent.load(), cases.state(1)
+    assert refined(first, agent).score(Terms()) >= first.score(Terms())

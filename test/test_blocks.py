@@ -136,7 +136,6 @@ def test_predicted_times_are_those_that_are_computed(
     assert chosen.makespan_ms == pytest.approx(computed_ms(chosen.requests, made), rel=1e-3)
 
 
-@pytest.mark.xfail(strict=True, reason="pixels that a block grows by are not reckoned with")
 def test_predicted_times_are_those_of_blocks_as_they_are_sent() -> None:
     """Extents become whole pixels and strides; that may cost a little, but not always."""
     where = cases.context(SPEEDS, profile=cases.PROFILE)

@@ -82,7 +82,6 @@ def test_nor_where_other_blocks_are_looked_at_and_some_looks_are_lost(
         lost_before = lost
 
 
-@pytest.mark.xfail(strict=True, reason="after a look at everything all regions grow late together")
 @pytest.mark.parametrize("unseen", [5, 10, 30])
 def test_each_frame_has_its_share_of_looking(unseen: int) -> None:
     """Also after a look at everything, when all has been seen at the same time."""

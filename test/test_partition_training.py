@@ -217,7 +217,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_training_leaves_weights_and_a_curve(tiny: None, tmp_path: Path) -> None:
     training = PartitionerTraining(seed=3, steps=256, terms=Terms(compactness=0.2))
     (path,) = train_agents([training], LAYOUTS, tmp_path / "agents")
-    assert path.name == "partitioner-compactness0.2-seed3.npz"
+    assert path.name == "partitioner-compactness0.2-steps256-seed3.npz"
     assert path.stem == name_of(training)
     agent = Agent.load(path)
     first = cases.state(1)

@@ -63,7 +63,6 @@ def test_a_state_is_the_same_however_it_was_come_by(seed: int, count: int, group
         assert (seen == again).all()
 
 
-@pytest.mark.xfail(strict=True, reason="what was not seen before is taken for what has no parts")
 def test_nor_does_it_matter_how_many_groups_there_were() -> None:
     """Of many groups not all are seen; they are once others have been merged."""
     for seed in range(10):

@@ -24,7 +24,7 @@ SURE = 0.25
 WEAK = 0.5
 """Share of the objects missed that are found with less confidence than ``SURE``."""
 DOUBLE, DOUBLE_ERROR = 0.8, 0.2
-"""Share of the objects found that are found twice, with little confidence, and by how many sizes
+"""Share of the objects found that are found twice, with less confidence, and by how many sizes
 the second box is off."""
 NOTHING_SURE, NOTHING_WEAK = 0.3, 3.0
 """Detections of nothing per block, with at least the confidence ``SURE`` and with less."""
@@ -99,7 +99,8 @@ class Imagined:
         twice = found.take(random.random(len(found)) < DOUBLE)
         boxes = twice.xyxy.astype(np.float64)
         off = random.normal(0.0, DOUBLE_ERROR, boxes.shape) * np.sqrt(box_areas(boxes))[:, None]
-        return Detections.of(boxes + off, random.uniform(0.05, 0.4, len(twice)), twice.class_id)
+        share = random.uniform(0.2, 0.7, len(twice))
+        return Detections.of(boxes + off, share * twice.confidence, twice.class_id)
 
     def _nothing(self, planned: PlannedBlock) -> Detections:
         random = self._random

@@ -47,9 +47,11 @@ class Agent:
                 raise InputError(f"the partitioner's policy lacks the layer '{name}'")
             if weight.shape != (outputs, inputs) or bias.shape != (outputs,):
                 raise InputError(
-                    f"layer '{name}' of the partitioner's policy is {weight.shape}, expected "
-                    f"{(outputs, inputs)}; train it anew"
+                    f"layer '{name}' of the partitioner's policy is {weight.shape} and "
+                    f"{bias.shape}, expected {(outputs, inputs)} and {(outputs,)}; train it anew"
                 )
+            if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+                raise InputError(f"layer '{name}' of the partitioner's policy is not finite")
             self._layers[name] = np.ascontiguousarray(weight.T), bias
 
     @classmethod
@@ -60,7 +62,7 @@ class Agent:
                 return cls(dict(arrays))
         except FileNotFoundError:
             raise InputError(f"the partitioner's policy {path} does not exist") from None
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"the partitioner's policy {path} cannot be read: {reason}") from error
 

@@ -62,6 +62,7 @@ class _Task:
     value: Floats
     compute_ms: Floats
     pixels: Floats
+    look: NDArray[np.bool_]
     required: NDArray[np.bool_]
     expected: Floats
     workers: tuple[str, ...]
@@ -114,7 +115,12 @@ def chosen_blocks(
             found = new
         ratio = budget / max(new.late, 1e-3)
         # What is early may go on so, since steps are coarse; what is late must not.
-        share = min(max(share * (ratio if ratio < 1 else ratio**0.5), LEAST_SHARE), MOST_SHARE)
+        if ratio < 1:
+            # The limit may have been far above what the assignment took.
+            share = min(share, new.assignment.makespan_ms / budget) * ratio
+        else:
+            share *= ratio**0.5
+        share = min(max(share, LEAST_SHARE), MOST_SHARE)
         if new.late <= budget * (1 + TOLERATED):
             break
     assert found is not None
@@ -157,14 +163,16 @@ def by_rule(
     scale = conditions.worth.views(task.extent[:, 2:] - task.extent[:, :2]).scale
     below = np.cumsum(task.weight, axis=1) / np.maximum(task.weight.sum(axis=1), 1e-9)[:, None]
     small = bin_middles()[(below < 0.25).sum(axis=1).clip(0, BINS - 1)]
-    wanted = np.where(task.required, looks.scale, settings.target_object / small)
+    wanted = np.where(task.look, looks.scale, settings.target_object / small)
     enough = scale >= wanted[:, None] * 0.999
     ordered = np.where(enough, inputs, np.inf)
     variant = np.where(enough.any(axis=1), ordered.argmin(axis=1), inputs.argmax())
     time = task.compute_ms[:, np.arange(len(variant)), variant]
     worker = np.full(len(variant), -1)
     free, slots = np.zeros(len(task.workers)), task.slots.copy()
-    for k in np.argsort(-time.min(axis=0), kind="stable")[: int(slots.sum())].tolist():
+    order = np.argsort(-time.min(axis=0), kind="stable")
+    order = order[(task.required | ~task.look)[order]]
+    for k in order[: int(slots.sum())].tolist():
         done = np.where(slots > 0, free + time[:, k], np.inf)
         worker[k] = first = int(done.argmin())
         free[first] = done[first]
@@ -178,7 +186,7 @@ def _chosen(
     task: _Task, found: _Found, frame_size: tuple[int, int], overhead_ms: float, share: float
 ) -> Chosen:
     variant = found.assignment.variant
-    expected = [k for k in found.order if not task.required[k]]
+    expected = [k for k in found.order if not task.look[k]]
     return Chosen(
         tuple(_request(task, found.assignment, k, frame_size) for k in found.order),
         float(sum(task.value[k, variant[k]] for k in expected)),
@@ -220,6 +228,7 @@ def _task(
         value,
         workforce.costs.compute_times(names, variants, views.input_pixels),
         views.image_pixels,
+        np.arange(len(extent)) >= begin,
         np.concatenate([np.zeros(begin, bool), looks.required]),
         groups.weight.sum(axis=1),
         names,
@@ -288,7 +297,7 @@ def _request(
     return BlockRequest(
         snapped(task.extent[k].tolist(), variant, frame_size),
         variant,
-        min(max(share, 0.0), 1.0) if not task.required[k] else 0.0,
+        min(max(share, 0.0), 1.0) if not task.look[k] else 0.0,
         task.workers[int(assignment.worker[k])],
     )
 

@@ -118,8 +118,8 @@ def region_looks(
     due = coverage.stale(unseen_frames)
     ages = [unseen_frames] * len(due)
     blocks = list(due)
-    if regions and (due or regions[0][0] >= per_side**2 - 1):
-        # With as many regions as frames to wait, each has its turn before it is late.
+    # The k-th of those that wait has its turn in k frames, if one is looked at in each.
+    if regions and (due or any(age + k >= unseen_frames for k, (age, _) in enumerate(regions))):
         age, first = regions.pop(0)
         blocks = [first, *(late for late in due if not _within(late, first))]
         ages = [age, *ages[: len(blocks) - 1]]

@@ -123,7 +123,7 @@ class RePose:
         self._seen_frames = 0
 
     def know(self, objects: ObjectDistribution) -> None:
-        """What is to be found in the next frame, instead of what the tracker expects."""
+        """What is to be found, in place of what the tracker expects, until told otherwise."""
         self._known = objects
 
     def partition(self, context: PartitionContext) -> list[BlockRequest]:
@@ -131,7 +131,8 @@ class RePose:
         self.expected = None
         workers = {name: n for name, n in context.workers.items() if name in context.profiles}
         if not workers or not context.variants:
-            self.notes = ("no worker has told its profile; blocks as of clusters",)
+            lacking = "have a network in common" if workers else "has told its profile"
+            self.notes = (f"no worker{'s' * bool(workers)} {lacking}; blocks as of clusters",)
             return self._fallback.partition(context)
         others = sorted(set(context.workers) - set(workers))
         self.notes = (f"no blocks for {', '.join(others)}: they have no profile",) if others else ()

@@ -82,7 +82,9 @@ class State:
         known = {}
         if before is not None:
             known = {
-                id(own): part for own, part in zip(before.groups.members, before.parts, strict=True)
+                id(own): part
+                for own, part in zip(before.groups.members, before.parts, strict=True)
+                if part is not None
             }
         seen = set(_order(choices).tolist())
         parts = tuple(

@@ -118,8 +118,9 @@ class Worth:
         shorter = np.minimum(sides[:, 0], sides[:, 1])[:, None]
         scale = self.input_size / longer
         short = np.ceil(shorter * scale / STRIDE - 1e-9) * STRIDE
-        sent = longer * shorter * np.square(np.minimum(scale, 1.0))
-        return Views(scale, self.input_size * short, sent)
+        # Blocks grow to what the input shows all the same.
+        inputs = self.input_size * short
+        return Views(scale, inputs, inputs / np.square(np.maximum(scale, 1.0)))
 
     def values(self, weight: Floats, scale: Floats) -> Floats:
         """Expected number of objects found, weighted by ``usefulness``, shape (K, V).

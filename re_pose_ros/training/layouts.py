@@ -119,5 +119,5 @@ def _read(path: Path) -> list[Layout]:
             width, height = arrays["size"].tolist()
             parts = np.split(arrays["boxes"], np.cumsum(arrays["count"])[:-1])
             return [Layout((width, height), boxes.reshape(-1, 4)) for boxes in parts]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, TypeError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} holds no layouts; delete it to have it made anew") from error

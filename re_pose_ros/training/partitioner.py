@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import zipfile
@@ -28,6 +29,7 @@ _ENVIRONMENTS, _STEPS = 16, 128
 _BATCH, _EPOCHS = 512, 4
 _LEARNING_RATE, _ENTROPY = 7e-4, 0.005
 _KEEP_EVERY = 20
+_LEAST_SIDE = 2.0
 
 CHOICE_SEED, REPORT_SEED = 500, 900
 """First seeds of the scenes that the best agent is chosen on, and that are reported on."""
@@ -79,7 +81,7 @@ def train_agents(
     Raises:
         InputError: there is nothing to train on, or the folder cannot be written.
     """
-    useful = [layout for layout in layouts if len(layout.boxes) >= 2]
+    useful = [layout for layout in layouts if _objects(layout) >= 2]
     if not useful:
         raise InputError("no frame has two objects; there is nothing to train a partitioner on")
     try:
@@ -100,6 +102,12 @@ def train_agents(
         for job in jobs:
             job.result()
     return paths
+
+
+def _objects(layout: Layout) -> int:
+    """How many are large enough to be planned for."""
+    sides = layout.boxes[:, 2:] - layout.boxes[:, :2]
+    return int((sides > _LEAST_SIDE).all(axis=1).sum())
 
 
 def train_and_report(
@@ -142,8 +150,8 @@ def train_and_report(
 
 def numbers(text: str) -> list[int]:
     """Seeds as ``0,1,2``; InputError for anything else."""
-    parts = text.split(",")
-    if not all(part.strip().isdigit() and len(part) < 6 for part in parts):
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
         raise InputError(f"seeds '{text}' are no numbers; expected as 0,1,2")
     if len(set(parts)) != len(parts):
         raise InputError(f"seeds '{text}' name one twice")
@@ -167,15 +175,19 @@ def terms_of(text: str) -> Terms:
             known[name] = float(weight)
         except ValueError:
             raise InputError(f"weight '{weight}' of term {name} is no number") from None
+        if not math.isfinite(known[name]):
+            raise InputError(f"weight '{weight}' of term {name} is not finite")
     return Terms(**known)
 
 
 def name_of(training: PartitionerTraining) -> str:
-    """File name of a training: its seed and the terms that are not the usual ones."""
+    """File name of a training: its seed and what is not as usual."""
     usual, own = asdict(Terms()), asdict(training.terms)
     changed = [f"{key}{own[key]:g}" for key in own if own[key] != usual[key]]
     if training.discount != PartitionerTraining().discount:
         changed.append(f"discount{training.discount:g}")
+    if training.steps != PartitionerTraining().steps:
+        changed.append(f"steps{training.steps}")
     return "-".join(["partitioner", *changed, f"seed{training.seed}"])
 
 
