@@ -151,7 +151,7 @@ def test_overhead_comes_off_the_deadline() -> None:
     assert costs.budget_ms(100) == 94
     for ms in range(1, 11):
         costs.observe_overhead(ms)
-    assert 9 <= costs.overhead_ms <= 10
+    assert 7 <= costs.overhead_ms <= 10
     assert costs.budget_ms(5) == 0
     costs.observe_overhead(500)
     assert costs.overhead_ms <= 10

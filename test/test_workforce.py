@@ -143,7 +143,7 @@ def test_a_worker_that_becomes_slower_gets_less_and_the_budget_is_kept() -> None
     late = [ms for _, ms in after]
     assert late[0] > 110  # or nothing was tested
     assert max(late[3:]) <= 110
-    assert planner.expected is not None and planner.expected.makespan_ms <= 101
+    assert planner.expected is not None and planner.expected.makespan_ms <= 103
     share = float(np.mean([work_of(requests) for requests, _ in before]))
     assert max(work_of(requests) for requests, _ in after[3:]) < 0.7 * share
     again = [cases.step(planner, where, there) for _ in range(8)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from re_pose_ros.plan import Variant
 from re_pose_ros.planning.costs import STRIDE, CostModel, CostSettings, profiled_pixels
 
 SETTINGS = CostSettings(link_ms=0.5)
+
+CHANGED = 1.5
+"""Ratio of times from which on a worker is no longer what it was, if all of its blocks say so."""
 
 _SIZES = np.geomspace(1.0, 2048.0, 200)
 
@@ -92,22 +96,64 @@ class Workforce:
         """Take what the blocks of a frame took, and what was found of what was expected."""
         self.experience.take(expected, outcome.detections, outcome.blocks, outcome.answered)
         self._worth = None
+        sums: dict[str, _Sums] = {}
         for planned, came in zip(outcome.blocks, outcome.outcomes, strict=False):
             worker, request = planned.slot.worker, planned.request
             if worker not in self._profiles or request.variant is None:
                 continue
-            width, height = request.image_size
+            own = sums.setdefault(worker, _Sums())
+            pixels = float(np.prod(request.image_size))
             if came.compute_ms is not None and came.compute_ms > 0:
                 area = input_area(request.block.width, request.block.height, request.variant)
-                self.costs.observe_compute(worker, request.variant, came.compute_ms, area)
+                usual = self.costs.compute_ms(worker, request.variant, area)
+                if np.isfinite(usual):
+                    own.ratios.append(came.compute_ms / usual)
+                    own.compute_ms += came.compute_ms
+                    own.usual_ms += usual
             if came.sent_bytes:
-                self.costs.observe_bytes(came.sent_bytes, width * height)
-                if came.transfer_ms is not None and came.transfer_ms > 0:
-                    self.costs.observe_transfer(worker, came.sent_bytes, came.transfer_ms)
+                own.bytes += came.sent_bytes
+                own.byte_pixels += pixels
+                own.transfer_ms += came.transfer_ms or 0.0
             if came.encode_ms is not None and came.encode_ms > 0:
-                self.costs.observe_encoding(came.encode_ms, width * height)
+                own.encode_ms += came.encode_ms
+                own.encoded_pixels += pixels
+        self._take(sums)
         if outcome.overhead_ms is not None and outcome.overhead_ms >= 0:
             self.costs.observe_overhead(outcome.overhead_ms)
+
+    def _take(self, sums: Mapping[str, _Sums]) -> None:
+        """One observation per frame of each level, since single blocks stray."""
+        for worker, own in sums.items():
+            if own.usual_ms > 0:
+                ratio = self.costs.slowness(worker) * own.compute_ms / own.usual_ms
+                # Where all blocks of a frame say so the worker has changed, and it is believed now.
+                changed = len(own.ratios) > 1 and (
+                    min(own.ratios) > CHANGED or max(own.ratios) < 1 / CHANGED
+                )
+                for _ in range(2 if changed else 1):
+                    self.costs.observe_slowness(worker, ratio)
+            if own.transfer_ms > 0:
+                self.costs.observe_transfer(worker, own.bytes, own.transfer_ms)
+        pixels = sum(own.byte_pixels for own in sums.values())
+        if pixels:
+            self.costs.observe_bytes(sum(own.bytes for own in sums.values()), pixels)
+        encoded = sum(own.encoded_pixels for own in sums.values())
+        if encoded:
+            self.costs.observe_encoding(sum(own.encode_ms for own in sums.values()), encoded)
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Over the blocks of one worker in one frame, of what was measured."""
+
+    ratios: list[float] = field(default_factory=list)
+    compute_ms: float = 0.0
+    usual_ms: float = 0.0
+    bytes: int = 0
+    byte_pixels: float = 0.0
+    transfer_ms: float = 0.0
+    encode_ms: float = 0.0
+    encoded_pixels: float = 0.0
 
 
 def input_area(width: int, height: int, variant: Variant) -> float:

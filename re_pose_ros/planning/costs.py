@@ -51,7 +51,7 @@ class CostSettings:
     caution: float = 1.0
     encode_ms: float = 6.0
     overhead_ms: float = 8.0
-    overhead_quantile: float = 0.9
+    overhead_quantile: float = 0.75
     overhead_frames: int = 50
 
     def __post_init__(self) -> None:
@@ -131,6 +131,14 @@ class CostModel:
         state = self._worker(worker)
         if variant in state.lines:
             _take(state.slowness, ms / _line_ms(state.lines[variant], input_pixels), "time")
+
+    def observe_slowness(self, worker: str, ratio: float) -> None:
+        """Take the worker's time for all blocks of a frame, over that of its profile.
+
+        Raises:
+            InputError: the worker has no profile or the ratio is not positive.
+        """
+        _take(self._worker(worker).slowness, ratio, "ratio of times")
 
     def observe_transfer(self, worker: str, size: int, ms: float) -> None:
         """Take the time that a block of ``size`` bytes spent outside the worker, there and back.
