@@ -18,6 +18,7 @@ from re_pose_ros.partition.groups import Groups
 from re_pose_ros.partition.looks import Looks, grid_looks, unknown_sizes
 from re_pose_ros.partition.workforce import Workforce, input_area
 from re_pose_ros.plan import BlockRequest, Variant
+from re_pose_ros.planning.costs import CostSettings
 from re_pose_ros.planning.makespan import BlockCost, Network, makespan_ms
 from re_pose_ros.planning.options import OBJECTIVES
 
@@ -67,7 +68,7 @@ def test_a_block_at_the_border_grows_inwards() -> None:
 
 
 def workforce(where: PartitionContext) -> Workforce:
-    made = Workforce()
+    made = Workforce(CostSettings(link_ms=0.5, overhead_ms=OVERHEAD))
     made.meet(where.profiles)
     made.costs.observe_overhead(OVERHEAD)
     return made

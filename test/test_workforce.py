@@ -23,7 +23,7 @@ from re_pose_ros.partition.experience import Experience
 from re_pose_ros.partition.outlook import Conditions
 from re_pose_ros.partition.workforce import Workforce, input_area
 from re_pose_ros.plan import BlockRequest, PlannedBlock, Slot, Variant
-from re_pose_ros.planning.costs import profiled_pixels
+from re_pose_ros.planning.costs import CostSettings, profiled_pixels
 
 WORKERS = ("edge_0", "edge_1", "edge_2", "edge_3")
 SPEEDS = {"edge_0": 1.0, "edge_1": 0.25, "edge_2": 0.5}
@@ -34,7 +34,7 @@ BLOCK = PlannedBlock(
 
 
 def known(where: PartitionContext) -> Workforce:
-    made = Workforce()
+    made = Workforce(CostSettings(link_ms=0.5))
     made.meet(where.profiles)
     return made
 
@@ -225,7 +225,7 @@ def test_recall_is_taken_from_whoever_knows_it() -> None:
         for name, profile in where.profiles.items()
     }
     sizes = np.geomspace(4, 100, 20)
-    made = Workforce()
+    made = Workforce(CostSettings(link_ms=0.5))
     made.meet(blind | {"edge_2": where.profiles["edge_2"]})
     expected = known(where).recall(Variant(NET, 320), sizes)
     assert made.recall(Variant(NET, 320), sizes) == pytest.approx(expected)

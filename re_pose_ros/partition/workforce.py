@@ -18,7 +18,7 @@ from re_pose_ros.partition.worth import Worth, pooled_recall
 from re_pose_ros.plan import Variant
 from re_pose_ros.planning.costs import STRIDE, CostModel, CostSettings, profiled_pixels
 
-SETTINGS = CostSettings(link_ms=0.5)
+SETTINGS = CostSettings(link_ms=0.5, overhead_ms=12.0, first_spread=0.1)
 
 CHANGED = 1.5
 """Ratio of times from which on a worker is no longer what it was, if all of its blocks say so."""
@@ -29,8 +29,8 @@ _SIZES = np.geomspace(1.0, 2048.0, 200)
 class Workforce:
     """Profiles and costs of the workers that are there, kept from frame to frame."""
 
-    def __init__(self) -> None:
-        self.costs = CostModel(settings=SETTINGS)
+    def __init__(self, settings: CostSettings = SETTINGS) -> None:
+        self.costs = CostModel(settings=settings)
         self._profiles: dict[str, Profile] = {}
         self._worth: Worth | None = None
         self._tables: dict[str, Floats] = {}

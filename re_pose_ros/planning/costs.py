@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,7 +38,9 @@ class CostSettings:
         caution: standard deviations by which times are planned longer than expected, 0 to 10.
         encode_ms: the robot's time for cropping and encoding a million pixels before it was
             measured, 0.001 to 10000.
-        overhead_ms: the robot's other work per frame before it was measured, 0 to 10000.
+        overhead_ms: the robot's other work per frame before it was measured, 0 to 10000; counts as
+            one frame's.
+        first_spread: standard deviation of the logarithms of times before any was measured, 0 to 1.
         overhead_quantile: of the latest frames' overhead, 0 to 1.
         overhead_frames: how many frames that are, 1 to 10000.
 
@@ -51,6 +53,7 @@ class CostSettings:
     caution: float = 1.0
     encode_ms: float = 6.0
     overhead_ms: float = 8.0
+    first_spread: float = 0.0
     overhead_quantile: float = 0.75
     overhead_frames: int = 50
 
@@ -68,6 +71,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "caution": (0.0, 10.0),
     "encode_ms": (1e-3, 1e4),
     "overhead_ms": (0.0, 1e4),
+    "first_spread": (0.0, 1.0),
     "overhead_quantile": (0.0, 1.0),
     "overhead_frames": (1, 10_000),
 }
@@ -78,7 +82,7 @@ class _Worker:
     """A worker's profile as lines (ms, ms per input pixel, input pixels), and its levels."""
 
     lines: dict[Variant, tuple[float, float, float]]
-    slowness: Level = field(default_factory=lambda: Level.of(1.0))
+    slowness: Level
     link: Level | None = None
 
 
@@ -100,7 +104,9 @@ class CostModel:
         self._workers: dict[str, _Worker] = {}
         self._density = Level.of(self.settings.bytes_per_pixel, known=False)
         self._encoding = Level.of(self.settings.encode_ms, known=False)
-        self._overheads: deque[float] = deque(maxlen=self.settings.overhead_frames)
+        self._overheads: deque[float] = deque(
+            [self.settings.overhead_ms], maxlen=self.settings.overhead_frames
+        )
         for name, profile in (profiles or {}).items():
             self.set_profile(name, profile)
 
@@ -112,7 +118,8 @@ class CostModel:
         if worker in self._workers:
             self._workers[worker].lines = lines
         else:
-            self._workers[worker] = _Worker(lines)
+            slowness = Level(0.0, spread=self.settings.first_spread)
+            self._workers[worker] = _Worker(lines, slowness)
 
     def observe_compute(
         self, worker: str, variant: Variant, ms: float, input_pixels: float | None = None
@@ -211,8 +218,6 @@ class CostModel:
     @property
     def overhead_ms(self) -> float:
         """The robot's work per frame but for encoding, at the settings' quantile."""
-        if not self._overheads:
-            return self.settings.overhead_ms
         ordered = sorted(self._overheads)
         return ordered[round(self.settings.overhead_quantile * (len(ordered) - 1))]
 
