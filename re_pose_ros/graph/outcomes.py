@@ -201,6 +201,7 @@ def frame_outcome(account: FrameAccount) -> FrameOutcome:
         tuple(outcomes),
         account.plan.stamp_ns,
         None if fusion_ms is None else account.partition_ms + fusion_ms,
+        (account.fused_s - account.received_s) * 1e3,
     )
 
 

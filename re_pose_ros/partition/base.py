@@ -161,6 +161,7 @@ class FrameOutcome:
         outcomes: one per block; empty where nothing is known, but that all were answered.
         stamp_ns: the frame's time; None where it has none.
         overhead_ms: the robot's own work for the frame, without encoding: planning and fusion.
+        makespan_ms: from having the frame to having its detections; None where nobody measured it.
     """
 
     detections: Detections
@@ -168,6 +169,7 @@ class FrameOutcome:
     outcomes: tuple[BlockOutcome, ...] = ()
     stamp_ns: int | None = None
     overhead_ms: float | None = None
+    makespan_ms: float | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError where there are outcomes, but not as many as blocks."""

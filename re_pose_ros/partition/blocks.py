@@ -91,6 +91,7 @@ def chosen_blocks(
     workforce: Workforce,
     settings: PartitionSettings,
     share: float = 1.0,
+    lag_ms: float = 0.0,
 ) -> Chosen:
     """The best blocks for a frame.
 
@@ -102,11 +103,12 @@ def chosen_blocks(
         workforce: costs of the workers.
         settings: budget and objective.
         share: of the time that is left, what is planned with at first; that of the frame before.
+        lag_ms: by how much frames are done later than was expected.
     """
     task = _task(groups, looks, conditions, workers, workforce)
     if not len(task.extent):
         return Chosen((), 0.0, 0.0, (), share)
-    overhead = workforce.costs.overhead_ms
+    overhead = workforce.costs.overhead_ms + lag_ms
     budget = max(settings.budget_ms - overhead, 1.0)
     found: _Found | None = None
     for _ in range(1 + ROUNDS):

@@ -7,8 +7,10 @@ clusters, a multiple-choice knapsack for the networks, parallel offload. Everyth
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Literal
 
 import numpy as np
@@ -60,6 +62,10 @@ COUNTED = 0.9
 """Share of a look's resolution from which on a block counts as a look."""
 LOOK_EVERY = 1000
 """Frames from one look at everything to the next, where nothing gives cause for one."""
+LAGS = 7
+"""Frames whose lag behind what was expected is heeded, by its median."""
+MOST_LAG = 0.5
+"""Share of the budget that is set aside for that at most."""
 LEAST_LEFT = 0.2
 """Share of the budget that looks leave at least, as refining sees it."""
 FRESH_EVERY = 30
@@ -120,7 +126,15 @@ class RePose:
         self._labels: dict[int, int] = {}
         self._since_fresh = 0
         self._share = 1.0
+        self._lags: deque[float] = deque(maxlen=LAGS)
         self._seen_frames = 0
+
+    @property
+    def _lag_ms(self) -> float:
+        """By how much frames are done later than costs and overhead tell, of the latest few."""
+        if not self._lags:
+            return 0.0
+        return min(max(median(self._lags), 0.0), MOST_LAG * self.settings.budget_ms)
 
     def know(self, objects: ObjectDistribution) -> None:
         """What is to be found, in place of what the tracker expects, until told otherwise."""
@@ -138,7 +152,8 @@ class RePose:
         self.notes = (f"no blocks for {', '.join(others)}: they have no profile",) if others else ()
         self._begin(context)
         self._workforce.meet({name: context.profiles[name] for name in workers})
-        left = max(self._workforce.costs.budget_ms(self.settings.budget_ms), LEAST_BUDGET)
+        left = self._workforce.costs.budget_ms(self.settings.budget_ms) - self._lag_ms
+        left = max(left, LEAST_BUDGET)
         conditions = self._workforce.conditions(workers, context.variants, left)
         objects = self._expected = self._objects(context)
         everything = self._look_at_everything(context)
@@ -158,6 +173,10 @@ class RePose:
         if self._size is None:
             return
         self._workforce.observe(outcome, self._expected)
+        if outcome.makespan_ms is not None and self.expected is not None:
+            # What was expected holds the lag that was reckoned with.
+            expected = self.expected.makespan_ms - self._lag_ms
+            self._lags.append(outcome.makespan_ms - expected)
         found = outcome.detections.take(outcome.detections.confidence >= LEAST_CONFIDENCE)
         self._last = outcome
         self._surprise = self._tracker.update(
@@ -291,7 +310,7 @@ class RePose:
         everything = groups, looks, conditions, workers, self._workforce, self.settings
         if not self.options.knapsack:
             return by_rule(*everything)
-        return chosen_blocks(*everything, self._share)
+        return chosen_blocks(*everything, self._share, self._lag_ms)
 
     def _expectation(self, chosen: Chosen, groups: Groups) -> Expectation:
         size = groups.objects.frame_size
