@@ -15,9 +15,9 @@ from re_pose_ros.partition.groups import BINS, Floats, Groups, bin_middles
 from re_pose_ros.partition.looks import Looks
 from re_pose_ros.partition.outlook import Choices, Conditions
 from re_pose_ros.partition.workforce import Workforce
-from re_pose_ros.partition.worth import STRIDE
 from re_pose_ros.plan import BlockRequest, Variant
 from re_pose_ros.planning import Assignment, Objective, Options, solve
+from re_pose_ros.planning.costs import STRIDE
 from re_pose_ros.planning.makespan import BlockCost, Network, done_ms, sending_order
 
 LATENCY_SHARE = 0.95
@@ -209,10 +209,7 @@ def _task(
     weight = np.concatenate([groups.weight, looks.weight])
     sides = extent[:, 2:] - extent[:, :2]
     variants = conditions.worth.variants
-    if not len(extent):
-        choices = Choices.of(weight, np.ones((0, 2)), conditions)
-    else:
-        choices = Choices.of(weight, sides, conditions)
+    choices = Choices.of(weight, sides, conditions)
     value = choices.value.copy()
     begin = len(groups)
     if len(looks):

@@ -45,9 +45,9 @@ MARGIN = 0.5
 LEAST_BLOCK = 96.0
 """Least side of a block in pixels."""
 DOUBT = 2.0
-"""The tracker's weights are surer than they should be: of those of 0.6, 0.86 and 0.97 there were
-0.17, 0.34 and 0.88 on scenes with seeds 500 to 502. Fourth powers would be near, but what is
-improbable shows where else to look; squares find most."""
+"""Power by which the tracker's weights are taken, which are surer than they should be where one
+thing is detected again and again. A higher one would be nearer to how often objects are there, but
+what is improbable shows where else to look. Chosen on scenes with seeds from 500 on."""
 DOUBTED_FROM = 5
 """Frames after which all of that holds; a weight after one frame is the detector's confidence."""
 LEAST_CONFIDENCE = 0.1

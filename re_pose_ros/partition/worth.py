@@ -13,9 +13,8 @@ from re_pose_ros.detection.profile import Profile
 from re_pose_ros.distribution.detectability import usual_recall
 from re_pose_ros.partition.groups import BINS, PER_OCTAVE, Floats, bin_middles
 from re_pose_ros.plan import Variant
+from re_pose_ros.planning.costs import STRIDE
 
-STRIDE = 32
-"""Input sides of the networks are multiples of it."""
 MOST_ENLARGED = 2.0
 """Blocks are enlarged at most by so much."""
 LARGEST_RISING = 130.0
