@@ -10,6 +10,7 @@ import pytest
 
 from re_pose_ros.errors import InputError
 from re_pose_ros.scenes import SceneSpec
+from re_pose_ros.training import crops as crops_module
 from re_pose_ros.training import layouts as layouts_module
 from re_pose_ros.training.crops import FIRST_SEED
 from re_pose_ros.training.layouts import collect, layouts_of, scene_of
@@ -21,12 +22,18 @@ def scenes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     drawn: list[int] = []
 
     def small(index: int, seed: int, *more: int) -> SceneSpec:
-        drawn.append(index)
         return SceneSpec("plaza", 500 + index, size=(320, 240))
 
+    write = layouts_module._write
+
+    def noted(path: Path, spec: SceneSpec) -> None:
+        drawn.append(spec.seed - 500)
+        write(path, spec)
+
     monkeypatch.setattr(layouts_module, "scene_of", small)
+    monkeypatch.setattr(layouts_module, "_write", noted)
     monkeypatch.setattr(
-        layouts_module, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count)
+        crops_module, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count)
     )
     return drawn
 

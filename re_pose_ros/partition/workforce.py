@@ -113,7 +113,9 @@ class Workforce:
             if came.sent_bytes:
                 own.bytes += came.sent_bytes
                 own.byte_pixels += pixels
-                own.transfer_ms += came.transfer_ms or 0.0
+                if came.transfer_ms is not None and came.transfer_ms > 0:
+                    own.transferred += came.sent_bytes
+                    own.transfer_ms += came.transfer_ms
             if came.encode_ms is not None and came.encode_ms > 0:
                 own.encode_ms += came.encode_ms
                 own.encoded_pixels += pixels
@@ -133,7 +135,7 @@ class Workforce:
                 for _ in range(2 if changed else 1):
                     self.costs.observe_slowness(worker, ratio)
             if own.transfer_ms > 0:
-                self.costs.observe_transfer(worker, own.bytes, own.transfer_ms)
+                self.costs.observe_transfer(worker, own.transferred, own.transfer_ms)
         pixels = sum(own.byte_pixels for own in sums.values())
         if pixels:
             self.costs.observe_bytes(sum(own.bytes for own in sums.values()), pixels)
@@ -151,6 +153,7 @@ class _Sums:
     usual_ms: float = 0.0
     bytes: int = 0
     byte_pixels: float = 0.0
+    transferred: int = 0
     transfer_ms: float = 0.0
     encode_ms: float = 0.0
     encoded_pixels: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -72,13 +73,26 @@ def scene_of(index: int, seed: int) -> SceneSpec:
     )
 
 
-def collect(folder: Path, scenes: int, seed: int, processes: int) -> tuple[Crops, Crops]:
-    """Crops of ``scenes`` scenes, small ones and large ones; what ``folder`` has is not made anew.
+def scene_files(
+    folder: Path,
+    seed: int,
+    specs: Sequence[SceneSpec],
+    write: Callable[[Path, SceneSpec], None],
+    processes: int,
+) -> list[Path]:
+    """One file per scene in ``folder``; those that are missing are made by ``write``.
+
+    Args:
+        folder: is made where it is missing.
+        seed: part of the files' names.
+        specs: of the scenes.
+        write: draws a scene and writes the file; importable, as it is called in other processes.
+        processes: how many of these.
 
     Raises:
-        InputError: the folder cannot be written, or a file in it is no such crops.
+        InputError: the folder cannot be made.
     """
-    paths = [folder / f"seed{seed}_scene{k:04d}.npz" for k in range(scenes)]
+    paths = [folder / f"seed{seed}_scene{k:04d}.npz" for k in range(len(specs))]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -87,9 +101,20 @@ def collect(folder: Path, scenes: int, seed: int, processes: int) -> tuple[Crops
     if missing:
         # A fork of a process with threads, as torch has them, may hang.
         with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-            jobs = [pool.submit(_write, paths[k], scene_of(k, seed)) for k in missing]
+            jobs = [pool.submit(write, paths[k], specs[k]) for k in missing]
             for job in tqdm(as_completed(jobs), "drawing scenes", len(jobs), unit="scene"):
                 job.result()
+    return paths
+
+
+def collect(folder: Path, scenes: int, seed: int, processes: int) -> tuple[Crops, Crops]:
+    """Crops of ``scenes`` scenes, small ones and large ones; what ``folder`` has is not made anew.
+
+    Raises:
+        InputError: the folder cannot be written, or a file in it is no such crops.
+    """
+    specs = [scene_of(k, seed) for k in range(scenes)]
+    paths = scene_files(folder, seed, specs, _write, processes)
     parts = [_read(path) for path in paths]
     return _joined([small for small, _ in parts]), _joined([large for _, large in parts])
 

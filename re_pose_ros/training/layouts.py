@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -19,7 +17,7 @@ from re_pose_ros.errors import InputError
 from re_pose_ros.scenes import SceneSpec
 from re_pose_ros.scenes.kinds import KINDS
 from re_pose_ros.scenes.scene import Scene
-from re_pose_ros.training.crops import FIRST_SEED
+from re_pose_ros.training.crops import FIRST_SEED, scene_files
 
 FRAMES = 6
 """Frames of each generated scene, a second or more apart."""
@@ -64,17 +62,8 @@ def collect(
     Raises:
         InputError: the folder cannot be written, or a file in it holds no layouts.
     """
-    paths = [folder / f"seed{seed}_scene{k:04d}.npz" for k in range(scenes)]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be made: {error.strerror}") from error
-    missing = [k for k, path in enumerate(paths) if not path.exists()]
-    if missing:
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-            jobs = [pool.submit(_write, paths[k], scene_of(k, seed, first)) for k in missing]
-            for job in tqdm(as_completed(jobs), "drawing scenes", len(jobs), unit="scene"):
-                job.result()
+    specs = [scene_of(k, seed, first) for k in range(scenes)]
+    paths = scene_files(folder, seed, specs, _write, processes)
     return [layout for path in paths for layout in _read(path)]
 
 
