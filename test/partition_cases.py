@@ -90,7 +90,7 @@ def conditions(
     """Networks and unequal workers."""
     random = np.random.default_rng([seed, 2])
     return Conditions(
-        Worth.of([Variant("net", size) for size in inputs], recall),
+        Worth.of([Variant("net", size) for size in inputs], recall, 2.0),
         random.uniform(2, 6, len(inputs)),
         np.full(len(inputs), random.uniform(2e-5, 3e-4)),
         float(random.uniform(1e-6, 2e-5)),

@@ -85,7 +85,7 @@ def plan(
 ) -> Chosen:
     where = where or cases.context(SPEEDS)
     made = workforce(where)
-    how = made.conditions(where.workers, where.variants, budget_ms - OVERHEAD)
+    how = made.conditions(where.workers, where.variants, budget_ms - OVERHEAD, 2.0)
     return chosen_blocks(
         groups,
         looks or Looks.none(),
@@ -256,7 +256,7 @@ def test_blocks_by_rule_are_sharp_enough_whatever_it_takes(
         groups = cases.grouped(cases.objects(seed, 3 * count), count, seed)
     looks = grid_looks(cases.FRAME, 1, 48.0, 640 / 3840) if look else Looks.none()
     wanted = PartitionSettings(budget_ms=5.0, target_object=40.0)
-    how = made.conditions(where.workers, where.variants, 0.0)
+    how = made.conditions(where.workers, where.variants, 0.0, 2.0)
     chosen = by_rule(groups, looks, how, where.workers, made, wanted)
     assert len(chosen.requests) == min(len(groups) + look, 12)
     used = Counter(request.worker for request in chosen.requests)

@@ -89,12 +89,17 @@ def test_what_is_merged_does_not_touch_other_groups(seed: int, k: int) -> None:
 
 
 @settings(max_examples=60)
-@given(seeds, st.integers(2, 9))
-def test_no_cut_leaves_less_to_look_at(seed: int, count: int) -> None:
-    known = cases.objects(seed, count)
-    own = np.sort(np.random.default_rng(seed).permutation(count)[: max(2, count - 1)])
-    parts = parted(known, own)
-    assert parts is not None
+@given(seeds, st.integers(2, 9), st.integers(2, 9))
+def test_no_cut_leaves_less_to_look_at(seed: int, count: int, others: int) -> None:
+    known = cases.objects(seed, count + others)
+    shuffled = np.random.default_rng(seed).permutation(count + others)
+    members = [np.sort(shuffled[:count]), np.sort(shuffled[count:])]
+    for own, parts in zip(members, parted(known, members), strict=True):
+        check_cut(known, own, parts)
+
+
+def check_cut(known: Objects, own: np.ndarray, parts: tuple[np.ndarray, np.ndarray]) -> None:
+    """No other cut along an axis leaves a smaller area."""
 
     def area(members: np.ndarray) -> float:
         reach = known.reach[members]
@@ -112,10 +117,14 @@ def test_no_cut_leaves_less_to_look_at(seed: int, count: int) -> None:
 
 def test_one_object_cannot_be_parted() -> None:
     known = cases.objects(0, 3)
-    assert parted(known, np.array([1])) is None
+    groups = Groups.of(known, [np.array([1]), np.array([0, 2])])
+    alone, together = groups.parts([0, 1])
+    assert alone is None and together is not None
+    assert sorted(own.tolist() for own in together.members) == [[0], [2]]
     same = Objects.of(ObjectDistribution.of([(10, 10, 20, 20)] * 2), (100, 100), margin=0.0)
-    parts = parted(same, np.array([0, 1]))
-    assert parts is not None and [len(part) for part in parts] == [1, 1]
+    ((first, second),) = parted(same, [np.array([0, 1])])
+    assert len(first) == len(second) == 1
+    assert parted(same, []) == []
 
 
 @given(seeds, st.integers(1, 7))
@@ -144,7 +153,7 @@ def test_a_rectangle_is_widened_around_its_middle_within_the_frame(
     width, height = frame_size
     lows, highs = np.minimum(shares[:2], shares[2:]), np.maximum(shares[:2], shares[2:])
     before = np.concatenate([lows, highs]) * (width, height, width, height)
-    after = at_least(before.copy(), least, frame_size)
+    (after,) = at_least(before[None], least, frame_size)
     for low, high, length in ((0, 2, width), (1, 3, height)):
         side = max(before[high] - before[low], min(least, length))
         assert after[high] - after[low] == pytest.approx(side)

@@ -181,7 +181,7 @@ def test_observations_are_free_of_pixels(seed: int, count: int, groups: int, by:
     inputs = [Variant("net", round(size * by)) for size in how.worth.input_size.tolist()]
     other = replace(
         how,
-        worth=Worth.of(inputs, recall),
+        worth=Worth.of(inputs, recall, 2.0),
         pixel_ms=how.pixel_ms / by**2,
         send_ms=how.send_ms / by**2,
     )

@@ -40,7 +40,7 @@ def known(where: PartitionContext) -> Workforce:
 
 
 def conditions(made: Workforce, where: PartitionContext) -> Conditions:
-    return made.conditions(where.workers, where.variants, 100.0)
+    return made.conditions(where.workers, where.variants, 100.0, 2.0)
 
 
 def came(outcome: BlockOutcome, block: PlannedBlock = BLOCK) -> FrameOutcome:

@@ -20,7 +20,6 @@ from re_pose_ros.partition.groups import PER_OCTAVE, Floats
 from re_pose_ros.partition.outlook import PRICES, Choices, Conditions, outlook
 from re_pose_ros.partition.worth import (
     LARGEST_RISING,
-    MOST_ENLARGED,
     Worth,
     pooled_recall,
     usefulness,
@@ -107,7 +106,7 @@ def test_value_is_the_sum_of_the_recall_over_the_objects(
     found = cases.objects(seed, count)
     found = replace(found, size=found.size.clip(2.01, 1000))
     groups = cases.grouped(found, 3, seed)
-    worth = Worth.of([Variant("net", 320), Variant("net", 640)], cases.recall)
+    worth = Worth.of([Variant("net", 320), Variant("net", 640)], cases.recall, 2.0)
     scales = np.full((len(groups), 2), scale) * random.uniform(0.5, 1, (len(groups), 2))
     values = worth.values(groups.weight, scales)
     # Sizes are binned, and so is the scale: each by half a bin at the most.
@@ -115,7 +114,7 @@ def test_value_is_the_sum_of_the_recall_over_the_objects(
     for own, scale_row, row in zip(groups.members, scales, values, strict=True):
         weight, size = found.weight[own], found.size[own]
         for at, value in zip(scale_row, row, strict=True):
-            if at > MOST_ENLARGED:
+            if at > 2.0:
                 assert value == 0
                 continue
             low, high = (float(weight @ wanted(size * at * by)) for by in (1 / slack, slack))
@@ -126,11 +125,11 @@ def test_value_is_the_sum_of_the_recall_over_the_objects(
 @given(seeds)
 def test_a_sharper_look_finds_no_less(seed: int) -> None:
     groups = cases.grouped(cases.objects(seed, 20), 4, seed)
-    worth = Worth.of([Variant("net", 320)], cases.recall)
-    scales = np.geomspace(0.01, MOST_ENLARGED, 50)
+    worth = Worth.of([Variant("net", 320)], cases.recall, 1.7)
+    scales = np.geomspace(0.01, 1.7, 50)
     values = [worth.values(groups.weight, np.full((len(groups), 1), s)) for s in scales]
     assert (np.diff(np.array(values), axis=0) >= -1e-12).all()
-    beyond = np.full((len(groups), 1), MOST_ENLARGED * 1.001)
+    beyond = np.full((len(groups), 1), 1.7 * 1.001)
     assert not worth.values(groups.weight, beyond).any()
 
 
@@ -141,7 +140,7 @@ def test_a_sharper_look_finds_no_less(seed: int) -> None:
     st.lists(st.integers(1, 40).map(lambda k: 32 * k), min_size=1, max_size=4, unique=True),
 )
 def test_views_are_what_the_network_gets(width: int, height: int, inputs: list[int]) -> None:
-    worth = Worth.of([Variant("net", size) for size in inputs], cases.recall)
+    worth = Worth.of([Variant("net", size) for size in inputs], cases.recall, 2.0)
     views = worth.views(np.array([[width, height]], float))
     for column, size in enumerate(inputs):
         scale = size / max(width, height)

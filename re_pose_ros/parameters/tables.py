@@ -151,6 +151,7 @@ PARTITIONER = Table(
         _partition(
             "unseen_frames", "re_pose, greedy: frames for which a part of the frame may go unseen"
         ),
+        _partition("most_enlarged", "re_pose, greedy: by how much blocks may be enlarged at most"),
         WORKERS,
         CROP_WORKERS,
         SLOTS,

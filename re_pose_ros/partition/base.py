@@ -44,6 +44,8 @@ class PartitionSettings:
             ``planning.Objective``.
         unseen_frames: re_pose, greedy: for how many frames a part of the frame may go unseen, 0 to
             1000.
+        most_enlarged: re_pose, greedy: by how much blocks may be enlarged at most, 1 to 8; a
+            network that was trained on larger objects than yours gains from more.
 
     An object's size is the square root of its box's area, as in COCO.
     Raises InputError for a value outside its range.
@@ -65,6 +67,7 @@ class PartitionSettings:
     budget_ms: float = 150.0
     objective: str = "accuracy"
     unseen_frames: int = 10
+    most_enlarged: float = 1.5
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -93,6 +96,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "memory": (1, 100),
     "budget_ms": (5.0, 60_000.0),
     "unseen_frames": (0, 1000),
+    "most_enlarged": (1.0, 8.0),
 }
 """Inclusive range of each number in ``PartitionSettings``."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -102,11 +103,18 @@ class Groups:
     @classmethod
     def of(cls, objects: Objects, members: list[Integers]) -> Groups:
         """Groups of these object indices, none empty."""
-        count = len(members)
-        extent, weight = np.empty((count, 4)), np.empty((count, BINS))
-        for k, own in enumerate(members):
-            extent[k], weight[k] = _summary(objects, own)
-        return cls(objects, tuple(members), extent, weight)
+        if not members:
+            return cls(objects, (), np.empty((0, 4)), np.empty((0, BINS)))
+        own = np.concatenate(members)
+        counts = np.array([len(each) for each in members])
+        begins = np.cumsum(counts) - counts
+        reach = objects.reach[own]
+        low = np.minimum.reduceat(reach[:, :2], begins)
+        high = np.maximum.reduceat(reach[:, 2:], begins)
+        extent = at_least(np.hstack([low, high]), objects.least, objects.frame_size)
+        places = np.repeat(np.arange(len(members)) * BINS, counts) + objects.bin[own]
+        weight = np.bincount(places, objects.weight[own], len(members) * BINS).astype(np.float64)
+        return cls(objects, tuple(members), extent, weight.reshape(-1, BINS))
 
     @classmethod
     def labelled(cls, objects: Objects, labels: NDArray[np.intp]) -> Groups:
@@ -131,8 +139,8 @@ class Groups:
 
     def split(self, k: int) -> Groups | None:
         """Group k as two, the second of which becomes the last; None where it cannot be parted."""
-        parts = parted(self.objects, self.members[k])
-        return None if parts is None else self.replaced(k, Groups.of(self.objects, list(parts)))
+        (parts,) = self.parts([k])
+        return None if parts is None else self.replaced(k, parts)
 
     def replaced(self, k: int, parts: Groups) -> Groups:
         """With the first of two groups in place of group k, and the second at the end."""
@@ -141,6 +149,18 @@ class Groups:
         weight = np.concatenate([self.weight, parts.weight[1:]])
         extent[k], weight[k] = parts.extent[0], parts.weight[0]
         return Groups(self.objects, members, extent, weight)
+
+    def parts(self, which: Sequence[int]) -> list[Groups | None]:
+        """Each of these groups as two, as ``parted``; None where it has but one object."""
+        large = [k for k in which if len(self.members[k]) > 1]
+        halves = parted(self.objects, [self.members[k] for k in large])
+        both = Groups.of(self.objects, [half for pair in halves for half in pair])
+        extents, weights = both.extent.reshape(-1, 2, 4), both.weight.reshape(-1, 2, BINS)
+        found = {
+            k: Groups(self.objects, pair, extent, weight)
+            for k, pair, extent, weight in zip(large, halves, extents, weights, strict=True)
+        }
+        return [found.get(k) for k in which]
 
     @cached_property
     def sides(self) -> Floats:
@@ -162,56 +182,56 @@ class Groups:
         return np.asarray(gaps)
 
 
-def _summary(objects: Objects, own: Integers) -> tuple[Floats, Floats]:
-    reach = objects.reach[own]
-    extent = reach.max(axis=0)
-    extent[:2] = reach.min(axis=0)[:2]
-    weight = np.bincount(objects.bin[own], objects.weight[own], BINS).astype(np.float64)
-    x1, y1, x2, y2 = extent.tolist()
-    if x2 - x1 < objects.least or y2 - y1 < objects.least:
-        extent = at_least(extent, objects.least, objects.frame_size)
-    return extent, weight
-
-
 def at_least(extent: Floats, least: float, frame_size: tuple[int, int]) -> Floats:
-    """A rectangle (4,) widened on both sides to ``least`` pixels, or the frame's, and moved in."""
-    for low, high, length in ((0, 2, frame_size[0]), (1, 3, frame_size[1])):
-        lacking = min(least, length) - (extent[high] - extent[low])
-        if lacking > 0:
-            begin = min(max(extent[low] - lacking / 2, 0.0), length - min(least, length))
-            extent[low], extent[high] = begin, begin + min(least, length)
-    return extent
+    """Rectangles (K, 4) widened on both sides to ``least`` pixels, or the frame's, and moved in."""
+    whole = np.array(frame_size, np.float64)
+    side = np.minimum(least, whole)
+    low, high = extent[:, :2], extent[:, 2:]
+    lacking = side - (high - low)
+    begin = np.minimum(np.maximum(low - lacking / 2, 0.0), whole - side)
+    small = lacking > 0
+    return np.hstack([np.where(small, begin, low), np.where(small, begin + side, high)])
 
 
 def _around(a: Floats, b: Floats) -> Floats:
     return np.concatenate([np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:])])
 
 
-def parted(objects: Objects, own: Integers) -> tuple[Integers, Integers] | None:
-    """Two parts whose rectangles together are as small as can be, cut across x or y.
+def parted(objects: Objects, members: Sequence[Integers]) -> list[tuple[Integers, Integers]]:
+    """Each of K groups of at least two in two parts whose rectangles together are smallest.
 
-    Every cut between neighbours in the order of the centres along either axis is tried. None where
-    there is but one object.
+    Every cut between neighbours in the order of the centres along either axis is tried.
     """
-    if len(own) < 2:
-        return None
-    if len(own) == 2:
-        return own[:1], own[1:]
-    best: tuple[float, Integers, int] | None = None
-    for axis in (0, 1):
-        order = own[np.argsort(objects.centre[own, axis], kind="stable")]
-        reach = objects.reach[order]
-        areas = _running_areas(reach)[:-1] + _running_areas(reach[::-1])[-2::-1]
-        cut = int(areas.argmin())
-        if best is None or areas[cut] < best[0]:
-            best = float(areas[cut]), order, cut + 1
-    assert best is not None
-    _, order, cut = best
-    return np.sort(order[:cut]), np.sort(order[cut:])
+    if not members:
+        return []
+    counts = np.array([len(own) for own in members])
+    there = np.arange(counts.max()) < counts[:, None]
+    padded = np.zeros(there.shape, np.int64)
+    padded[there] = np.concatenate(members)
+    order = _along_axes(objects, padded, there)
+    low, high = objects.reach[order, :2], objects.reach[order, 2:]
+    low[:, ~there], high[:, ~there] = np.inf, -np.inf  # makes no rectangle larger
+    areas = _running_areas(low, high)[:, :, :-1]
+    areas = areas + _running_areas(low[:, :, ::-1], high[:, :, ::-1])[:, :, -2::-1]
+    areas[:, ~there[:, 1:]] = np.inf
+    cut = areas.argmin(axis=2)
+    axis = np.take_along_axis(areas, cut[:, :, None], 2)[:, :, 0].argmin(axis=0).tolist()
+    found = []
+    for k, count in enumerate(counts.tolist()):
+        own, at = order[axis[k], k], int(cut[axis[k], k]) + 1
+        found.append((np.sort(own[:at]), np.sort(own[at:count])))
+    return found
 
 
-def _running_areas(reach: Floats) -> Floats:
-    """Areas of the rectangles around the first 1, 2, ... of (N, 4) boxes, shape (N,)."""
-    low = np.minimum.accumulate(reach[:, :2])
-    high = np.maximum.accumulate(reach[:, 2:])
-    return np.asarray((high - low).prod(axis=1))
+def _along_axes(objects: Objects, padded: Integers, there: NDArray[np.bool_]) -> Integers:
+    """The objects of (K, M) in the order of x and of y, shape (2, K, M), with the padding last."""
+    centre = np.where(there, objects.centre.T[:, padded], np.inf)
+    order = centre.argsort(axis=2, kind="stable")
+    return np.asarray(padded[np.arange(len(padded))[:, None], order])
+
+
+def _running_areas(low: Floats, high: Floats) -> Floats:
+    """Areas of the rectangles around the first 1, 2, ... of (..., M, 2) boxes, shape (..., M)."""
+    with np.errstate(invalid="ignore"):
+        sides = np.maximum.accumulate(high, axis=-2) - np.minimum.accumulate(low, axis=-2)
+        return np.asarray(sides[..., 0] * sides[..., 1])

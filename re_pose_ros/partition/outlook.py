@@ -17,6 +17,9 @@ from re_pose_ros.partition.worth import Worth
 PRICES = np.exp(np.linspace(np.log(1e-4), np.log(2.0), 28))
 """Values per millisecond that are tried, from cheap to dear."""
 
+ALIKE = 1.03
+"""Ratio of the slowest to the fastest worker up to which they are taken for equally fast."""
+
 _NEAR = 4
 
 
@@ -120,17 +123,16 @@ def _at_prices(choices: Choices, conditions: Conditions, prices: Floats) -> Outl
     """The outlook at the first of rising prices at which the blocks fit; None where at none."""
     value, work, send = choices.value, choices.work, choices.send
     speeds, budget = conditions.speeds, conditions.budget_ms
-    cost = work + send
     usable = (work / speeds[0] + send <= budget) & (value > 0)
-    worth = np.where(usable, value, -1.0)
-    net = worth[None] - prices[:, None, None] * cost[None]
-    choice = net.argmax(axis=2)
+    net = np.where(usable, value, -1.0) - prices[:, None, None] * (work + send)
     # The choices as places in the flattened (K, V) arrays; what nets nothing is not sent.
-    places = choice + np.arange(len(value)) * value.shape[1]
-    taken = np.take_along_axis(net, choice[:, :, None], 2)[:, :, 0] > 0
+    places = net.argmax(axis=2) + np.arange(len(value)) * value.shape[1]
+    taken = net.reshape(len(prices), -1)[np.arange(len(prices))[:, None], places] > 0
     work_taken = work.ravel()[places] * taken
     send_taken = send.ravel()[places] * taken
-    fits = work_taken.sum(axis=1) <= budget * speeds.sum()
+    # All workers together cannot be done sooner; the first of them waits for some block.
+    first = np.where(taken, send_taken, np.inf).min(axis=1)
+    fits = work_taken.sum(axis=1) <= (budget - np.minimum(first, budget)) * speeds.sum()
     fits &= taken.sum(axis=1) <= conditions.slots
     fits &= send_taken.sum(axis=1) <= budget
     for k in np.flatnonzero(fits).tolist():
@@ -152,11 +154,11 @@ def _placed(work: Floats, send: Floats, conditions: Conditions) -> float:
     slowness = (1 / conditions.speeds).tolist()
     free = [0.0] * len(slowness)
     budget, last = conditions.budget_ms, 0.0
-    alike = slowness[0] == slowness[-1]
+    alike = slowness[-1] <= ALIKE * slowness[0]
     for here, takes in zip(sent, work[order].tolist(), strict=True):
         if alike:
             first = free.index(min(free))
-            done = max(free[first], here) + takes * slowness[0]
+            done = max(free[first], here) + takes * slowness[-1]
         else:
             ends = [max(at, here) + takes * slow for at, slow in zip(free, slowness, strict=True)]
             done = min(ends)

@@ -35,7 +35,6 @@ from re_pose_ros.partition.looks import Looks, grid_looks, region_looks
 from re_pose_ros.partition.outlook import Choices, Conditions, outlook
 from re_pose_ros.partition.refine import STEPS, Policy, State, Terms, greedy, refined
 from re_pose_ros.partition.workforce import Workforce
-from re_pose_ros.partition.worth import MOST_ENLARGED
 from re_pose_ros.plan import BlockRequest, Expectation
 
 Refinement = Literal["agent", "greedy", "none"]
@@ -154,7 +153,9 @@ class RePose:
         self._workforce.meet({name: context.profiles[name] for name in workers})
         left = self._workforce.costs.budget_ms(self.settings.budget_ms) - self._lag_ms
         left = max(left, LEAST_BUDGET)
-        conditions = self._workforce.conditions(workers, context.variants, left)
+        conditions = self._workforce.conditions(
+            workers, context.variants, left, self.settings.most_enlarged
+        )
         objects = self._expected = self._objects(context)
         everything = self._look_at_everything(context)
         looks = self._looks(context, conditions, everything)
@@ -270,7 +271,7 @@ class RePose:
         """The clusters of the objects, refined for what the looks leave of the budget."""
         inputs = [variant.input_size for variant in context.variants]
         # Smaller blocks would be enlarged too much by the smallest input there is.
-        least = max(LEAST_BLOCK, min(inputs) / MOST_ENLARGED)
+        least = max(LEAST_BLOCK, min(inputs) / self.settings.most_enlarged)
         kept = Objects.of(objects, context.frame_size, margin=MARGIN, least=least)
         if not len(objects):
             return Groups.of(kept, [])

@@ -86,12 +86,11 @@ class State:
                 for own, part in zip(before.groups.members, before.parts, strict=True)
                 if part is not None
             }
-        seen = set(_order(choices).tolist())
-        parts = tuple(
-            known[id(own)] if id(own) in known else _parts(groups, own) if k in seen else None
-            for k, own in enumerate(groups.members)
-        )
-        return cls(groups, conditions, view, choices, closest, parts)
+        parts = [known.get(id(own)) for own in groups.members]
+        new = [k for k in _order(choices).tolist() if parts[k] is None]
+        for k, part in zip(new, groups.parts(new), strict=True):
+            parts[k] = part
+        return cls(groups, conditions, view, choices, closest, tuple(parts))
 
     def score(self, terms: Terms) -> float:
         """How good the groups are, about 0 to 1.
@@ -162,10 +161,6 @@ class State:
 
 def _order(choices: Choices) -> NDArray[np.int64]:
     return np.argsort(-choices.work[:, -1], kind="stable")[:MOST]
-
-
-def _parts(groups: Groups, own: NDArray[np.int64]) -> Groups | None:
-    return Groups.of(groups.objects, [own]).split(0) if len(own) > 1 else None
 
 
 def _group_features(state: State) -> Floats:

@@ -45,11 +45,13 @@ class Workforce:
                 self._worth = None
                 self._tables.clear()
 
-    def worth(self, variants: tuple[Variant, ...]) -> Worth:
+    def worth(self, variants: tuple[Variant, ...], most_enlarged: float) -> Worth:
         """What looking with each of the variants is worth."""
-        if self._worth is None or self._worth.variants != variants:
-            self._worth = Worth.of(variants, self.experience.corrected(self._profiled))
-        return self._worth
+        worth = self._worth
+        if worth is None or (worth.variants, worth.most_enlarged) != (variants, most_enlarged):
+            recall = self.experience.corrected(self._profiled)
+            worth = self._worth = Worth.of(variants, recall, most_enlarged)
+        return worth
 
     def recall(self, variant: Variant | None, sizes: Floats) -> Floats:
         """As ``distribution.detectability.Recall``."""
@@ -67,6 +69,7 @@ class Workforce:
         workers: Mapping[str, int],
         variants: tuple[Variant, ...],
         budget_ms: float,
+        most_enlarged: float,
     ) -> Conditions:
         """What there is to look with, as refining groups sees it; ``workers`` with their slots."""
         names = list(workers)
@@ -83,7 +86,7 @@ class Workforce:
             np.mean([self.costs.sending_ms(name, 1.0) for name in names])
         )
         return Conditions(
-            self.worth(variants),
+            self.worth(variants, most_enlarged),
             base,
             slope,
             send,

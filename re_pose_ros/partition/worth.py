@@ -15,8 +15,6 @@ from re_pose_ros.partition.groups import BINS, PER_OCTAVE, Floats, bin_middles
 from re_pose_ros.plan import Variant
 from re_pose_ros.planning.costs import STRIDE
 
-MOST_ENLARGED = 2.0
-"""Blocks are enlarged at most by so much."""
 LARGEST_RISING = 130.0
 """Up to this size on the input, larger objects are found at least as well as smaller ones."""
 _PAD = 12 * PER_OCTAVE  # no block is shrunk or enlarged by more than twelve octaves
@@ -91,15 +89,22 @@ class Worth:
         input_size: (V,) pixels.
         network: (V,) index of each variant's network.
         windows: per network, (P, BINS) its recall by bin, for P shifts of the bins.
+        most_enlarged: network-input pixels per image pixel from which on looking is worth nothing.
     """
 
     variants: tuple[Variant, ...]
     input_size: Floats
     network: NDArray[np.intp]
     windows: tuple[Floats, ...]
+    most_enlarged: float
 
     @classmethod
-    def of(cls, variants: Sequence[Variant], recall: Callable[[str, Floats], Floats]) -> Worth:
+    def of(
+        cls,
+        variants: Sequence[Variant],
+        recall: Callable[[str, Floats], Floats],
+        most_enlarged: float,
+    ) -> Worth:
         """For V variants, from the recall of a network for objects of sizes on its input.
 
         The recall is weighted by ``usefulness``.
@@ -109,7 +114,7 @@ class Worth:
         windows = [sliding_window_view(recall(m, far) * usefulness(far), BINS) for m in models]
         sizes = np.array([variant.input_size for variant in variants], np.float64)
         network = np.array([models.index(variant.model) for variant in variants], np.intp)
-        return cls(tuple(variants), sizes, network, tuple(windows))
+        return cls(tuple(variants), sizes, network, tuple(windows), most_enlarged)
 
     def views(self, sides: Floats) -> Views:
         """How blocks of (K, 2) widths and heights in pixels look to the V variants."""
@@ -127,7 +132,7 @@ class Worth:
         The sum over the objects of their weight times the recall at their size on the network's
         input, after Remix (MobiCom 2021, section 4), where a plan's value is the objects' size
         distribution times the network's accuracy vector. Blocks are not enlarged beyond
-        ``MOST_ENLARGED``; there the value is 0.
+        ``most_enlarged``; there the value is 0.
 
         Args:
             weight: (K, BINS) as of ``Groups``.
@@ -139,5 +144,5 @@ class Worth:
         for network, windows in enumerate(self.windows):
             own = self.network == network
             found[:, own] = np.matmul(windows[shift[:, own] + _PAD], weight[:, :, None])[:, :, 0]
-        found[scale > MOST_ENLARGED] = 0.0
+        found[scale > self.most_enlarged] = 0.0
         return np.asarray(found)

@@ -37,6 +37,9 @@ REWARD_SCALE = 20.0
 IMPOSSIBLE = -0.05
 """Reward for an action that cannot be done, which changes nothing."""
 
+MOST_ENLARGED = 2.0
+"""By how much blocks may be enlarged at most, as of ``PartitionSettings``."""
+
 _INPUTS = (160, 320, 480, 640, 800, 960, 1280)
 _MOST_OBJECTS = 400
 _BEGINNINGS, _AGAIN = 64, 0.75
@@ -88,7 +91,7 @@ class Scenarios:
             return pooled_recall([profile], model, pixels / shift)
 
         name = profile.models[0]
-        worth = Worth.of([Variant(name, size) for size in sizes], recall)
+        worth = Worth.of([Variant(name, size) for size in sizes], recall, MOST_ENLARGED)
         speeds = np.ones(int(rng.choice([1, 2, 3, 4, 4, 6, 8])))
         if rng.random() < 0.5:
             speeds = np.sort(rng.uniform(0.3, 1.0, len(speeds)))[::-1]
