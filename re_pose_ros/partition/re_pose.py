@@ -69,7 +69,7 @@ LEAST_LEFT = 0.2
 """Share of the budget that looks leave at least, as refining sees it."""
 FRESH_EVERY = 30
 """In every so many frames fresh clusters are tried beside the groups of the frame before."""
-STEPS_ON = 3
+STEPS_ON = 2
 """Most changes per frame to the groups of the frame before; fresh clusters get more."""
 TERMS = Terms()
 LOOK_OVERLAP = 48.0
