@@ -48,6 +48,9 @@ DATA = (
 PARTS = ("thumbnail", "planning", "fusion", "learning")
 """What adds up to the total; ``inside.PARTS`` are within planning and learning."""
 
+LATER = "learning"
+"""What is done when the detections are out; the rest delays them."""
+
 
 @dataclass(frozen=True)
 class OverheadOptions:
@@ -239,7 +242,8 @@ def _content(
             "the recall, false positives and times of the profile beside the weights, and seeded",
             "parts": "thumbnail: of the whole frame; planning: prediction, looks, clustering, "
             "refinement, knapsack and placing; fusion; learning: tracker and costs; the total is "
-            "of these four, the others are within them. Not in it: cropping and encoding",
+            "of these four, before that of those that delay the detections (without learning); the "
+            "others are within them. Not in it: cropping and encoding",
             **({"not_timed": ", ".join(missing)} if missing else {}),
             "wall_ms": "includes what other programs of the machine took",
             "cpu_ms": "processor time of the process",
@@ -258,7 +262,8 @@ def _summary(rows: Sequence[_Row]) -> dict[str, Any]:
     def clock(times: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
         found = {part: quantiles([one[part] for one in times]) for part in times[0]}
         sums = [sum(one[part] for part in PARTS) for one in times]
-        return {**found, "total": quantiles(sums)}
+        before = [total - one[LATER] for total, one in zip(sums, times, strict=True)]
+        return {**found, "before": quantiles(before), "total": quantiles(sums)}
 
     return {
         "frames": len(rows),
@@ -274,7 +279,7 @@ def table(content: Mapping[str, Any]) -> str:
     """The result for reading: milliseconds per frame, wall time and in brackets processor time."""
     rows: list[Sequence[str]] = [("data", "part", "p50", "p95", "max")]
     for of in (*content["data"], {"data": "all", **content["all"]}):
-        for part in (*PARTS, "total", *inside.PARTS):
+        for part in (*PARTS, "before", "total", *inside.PARTS):
             wall, cpu = of["wall_ms"][part], of["cpu_ms"][part]
             figures = (f"{wall[q]:.2f} ({cpu[q]:.2f})" for q in ("p50", "p95", "max"))
             name = f"({part})" if part in inside.PARTS else part
