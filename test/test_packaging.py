@@ -20,7 +20,7 @@ import re_pose_ros
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "re_pose_ros"
 MANIFEST = ElementTree.parse(ROOT / "package.xml").getroot()
-NODES = {"camera", "partitioner", "detector", "fusion", "robot"}
+NODES = {"camera", "partitioner", "detector", "fusion", "tuner", "robot"}
 # Imported name: rosdep key and, unless ROS brings it, the name on the package index.
 THIRD_PARTY = {
     "PIL": ("python3-pil", "pillow"),
@@ -32,6 +32,7 @@ THIRD_PARTY = {
     "rosbags": ("python3-rosbags-pip", "rosbags"),
     "scipy": ("python3-scipy", "scipy"),
     "torch": ("python3-ultralytics-pip", "torch"),
+    "torchvision": ("python3-ultralytics-pip", "torchvision"),
     "tqdm": ("python3-tqdm", "tqdm"),
     "ultralytics": ("python3-ultralytics-pip", "ultralytics"),
     "yaml": ("python3-yaml", "PyYAML"),
@@ -40,6 +41,7 @@ THIRD_PARTY = {
 OPTIONAL = {
     "gymnasium": "gymnasium",
     "plotly": "plotly",
+    "safetensors": "safetensors",
     "sahi": "sahi",
     "stable_baselines3": "stable-baselines3",
 }

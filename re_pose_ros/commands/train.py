@@ -31,6 +31,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     detector.set_defaults(act=_train_detector)
     _add_partitioner(what)
+    _add_exits(what)
+    _add_table(what)
 
 
 def _add_partitioner(what: Commands[argparse.ArgumentParser]) -> None:
@@ -59,6 +61,65 @@ def _add_partitioner(what: Commands[argparse.ArgumentParser]) -> None:
         "--out", default="out/train/partitioner", help="folder for layouts, agents and report"
     )
     partitioner.set_defaults(act=_train_partitioner)
+
+
+def _add_exits(what: Commands[argparse.ArgumentParser]) -> None:
+    exits = what.add_parser(
+        "exits",
+        help="exits and bottlenecks of a detector, or AlexNet; goes on where it was interrupted",
+    )
+    exits.add_argument("--graph", choices=("detector", "alexnet"), default="detector")
+    exits.add_argument(
+        "--network", default="scene-n", metavar="MODEL", help="the detector; it stays as it is"
+    )
+    exits.add_argument(
+        "--parts", default="exits,bottlenecks", metavar="NAME,...", help="of the detector"
+    )
+    exits.add_argument(
+        "--data",
+        default="auto",
+        metavar="auto|cifar10|scenes|FOLDER",
+        help="AlexNet's pictures; auto: CIFAR-10 where it is or can be downloaded, else scenes",
+    )
+    exits.add_argument("--seed", type=int, default=0)
+    exits.add_argument("--scenes", type=int, default=180, help="to cut training pictures from")
+    exits.add_argument(
+        "--iterations", type=int, default=0, help="batches; 0: as many as the part needs"
+    )
+    exits.add_argument("--processes", type=int, default=0, help="drawing scenes; 0: all cores")
+    exits.add_argument("--device", default="cpu", help="cpu, cuda:0, ...")
+    exits.add_argument(
+        "--float32", action="store_true", help="for CPUs without fast bfloat16 arithmetic"
+    )
+    exits.add_argument(
+        "--crops",
+        default="out/train/detector/crops",
+        help="folder of training pictures, shared with train detector",
+    )
+    exits.add_argument(
+        "--out", default="out/train/exits", help="folder for checkpoints, weights and report"
+    )
+    exits.set_defaults(act=_train_exits)
+
+
+def _add_table(what: Commands[argparse.ArgumentParser]) -> None:
+    table = what.add_parser(
+        "table", help="measure what every setting of co-inference costs and finds, for the tuner"
+    )
+    table.add_argument("--graph", choices=("detector", "alexnet"), default="detector")
+    table.add_argument("--network", default="scene-n", metavar="MODEL", help="the detector")
+    table.add_argument(
+        "--pictures", type=int, default=0, help="for the accuracy; 0: 72 of a detector, 600 else"
+    )
+    table.add_argument(
+        "--held-out",
+        default="out/train/exits/held_out",
+        help="folder of pictures that nothing was trained on; drawn where they are not there",
+    )
+    table.add_argument(
+        "--out", default="", help="file; by default <weights>.coinference.json beside the weights"
+    )
+    table.set_defaults(act=_measure_table)
 
 
 def _train_detector(arguments: argparse.Namespace) -> int:
@@ -100,4 +161,39 @@ def _train_partitioner(arguments: argparse.Namespace) -> int:
         trainings, arguments.data, folder, scenes=arguments.scenes, processes=arguments.processes
     )
     print((folder / "partitioner.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _train_exits(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.training import exit_command
+
+    options = exit_command.ExitOptions(
+        seed=arguments.seed,
+        scenes=arguments.scenes,
+        iterations=arguments.iterations,
+        processes=arguments.processes,
+        device=arguments.device,
+        bfloat16=not arguments.float32,
+        crops=Path(arguments.crops),
+        out=Path(arguments.out),
+    )
+    if arguments.graph == "alexnet":
+        report = exit_command.make_alexnet(arguments.data, options)
+    else:
+        report = exit_command.make_detector(arguments.network, arguments.parts.split(","), options)
+    print(report.read_text(encoding="utf-8"))
+    return 0
+
+
+def _measure_table(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.training import settings_table
+
+    folder, out = Path(arguments.held_out), Path(arguments.out) if arguments.out else None
+    if arguments.graph == "alexnet":
+        path = settings_table.measure_alexnet(folder, arguments.pictures or 600, out)
+    else:
+        path = settings_table.measure_detector(
+            arguments.network, folder, arguments.pictures or 72, out
+        )
+    print(path)
     return 0

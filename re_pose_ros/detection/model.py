@@ -21,15 +21,19 @@ from numpy.typing import NDArray
 from re_pose_ros.detection.networks import (
     download,
     is_published,
+    layered_network,
     load_predictor,
     prepare_environment,
 )
-from re_pose_ros.detection.preprocess import canvas_size, letterbox, to_image
+from re_pose_ros.detection.preprocess import canvas_size, letterbox, placement, to_image
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
 
 Predict = Callable[[NDArray[np.uint8]], list[NDArray[np.float32]]]
 """(B, H, W, 3) BGR to B arrays of (N, 6): x1, y1, x2, y2, confidence, class id; input pixels."""
+
+Suppress = Callable[[Any, tuple[int, int]], list[NDArray[np.float32]]]
+"""What a network gave for a batch, and the input's (width, height), to what ``Predict`` gives."""
 
 EMBEDDED = ("scene-n", "scene-s")
 """Networks that come with the package, trained on its generated scenes; the first is faster."""
@@ -64,6 +68,8 @@ class Model:
         device: where it runs, as cpu or cuda:0.
         predict: the network with its non-maximum suppression.
         path: the file or folder that it was loaded from, or None.
+        network: the torch module of a detection network that consists of layers, or None.
+        suppress: the non-maximum suppression alone, where there is ``network``.
     """
 
     name: str
@@ -74,6 +80,8 @@ class Model:
     device: str
     predict: Predict
     path: Path | None = None
+    network: Any = None
+    suppress: Suppress | None = None
 
     def canvas(self, image_size: tuple[int, int], input_size: int) -> tuple[int, int]:
         """The (width, height) of the network's input for an image of (width, height)."""
@@ -97,12 +105,24 @@ class Model:
         for batch in _batches([array.shape for array, _, _ in inputs], self.max_batch):
             outputs = self.predict(np.stack([inputs[i][0] for i in batch]))
             for i, rows in zip(batch, outputs, strict=True):
-                _, scale, pad = inputs[i]
                 height, width = images[i].shape[:2]
-                boxes = to_image(rows[:, :4], scale, pad, (width, height))
-                found = Detections.of(boxes, rows[:, 4], rows[:, 5])
-                results[i] = found.take(np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1)))
+                results[i] = self.detections(rows, (width, height), input_size)
         return results
+
+    def detections(
+        self, rows: NDArray[np.float32], image_size: tuple[int, int], input_size: int
+    ) -> Detections:
+        """One image's rows, as ``predict`` gives them, in the pixels of the image.
+
+        Args:
+            rows: (N, 6) in pixels of the letterboxed input.
+            image_size: (width, height) of the image.
+            input_size: what it was letterboxed for.
+        """
+        scale, pad = placement(image_size, input_size, self.stride, self.fixed_size)
+        boxes = to_image(rows[:, :4], scale, pad, image_size)
+        found = Detections.of(boxes, rows[:, 4], rows[:, 5])
+        return found.take(np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1)))
 
 
 def load_model(
@@ -158,6 +178,7 @@ def load_model(
         if threads:
             torch.set_num_threads(threads)
         fixed_size = _fixed_size(backend)
+        network = layered_network(predictor)
         model = Model(
             name=model_name(path),
             labels=labels,
@@ -167,6 +188,8 @@ def load_model(
             device=str(predictor.device),
             predict=_predict_function(predictor),
             path=path,
+            network=network,
+            suppress=None if network is None else _suppress_function(predictor),
         )
         side = 2 * model.stride
         model.detect([np.zeros((side, side, 3), np.uint8)], side)
@@ -283,17 +306,40 @@ def _fixed_size(backend: Any) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
+def to_tensor(batch: NDArray[np.uint8], device: str = "cpu") -> Any:
+    """Letterboxed images (B, H, W, 3) BGR as networks take them: (B, 3, H, W) RGB in 0 to 1."""
+    import torch
+
+    return torch.from_numpy(batch).to(device).permute(0, 3, 1, 2).flip(1).float().div_(255)
+
+
 def _predict_function(predictor: Any) -> Predict:
     """The predictor on tensors, for which ultralytics leaves resizing and padding to the caller."""
     import torch
 
     def predict(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         with torch.inference_mode():
-            images = torch.from_numpy(batch).to(predictor.device)
-            tensor = images.permute(0, 3, 1, 2).flip(1).float().div_(255)
-            return [result.boxes.data.cpu().numpy() for result in predictor(tensor)]
+            results = predictor(to_tensor(batch, predictor.device))
+            return [result.boxes.data.cpu().numpy() for result in results]
 
     return predict
+
+
+def _suppress_function(predictor: Any) -> Suppress:
+    """What the predictor does behind its network."""
+    import torch
+
+    def suppress(output: Any, size: tuple[int, int]) -> list[NDArray[np.float32]]:
+        with torch.inference_mode():
+            scores = output[0] if isinstance(output, (list, tuple)) else output
+            # Only the images' shapes are asked for, so that their content may be absent.
+            image = np.broadcast_to(np.uint8(0), (size[1], size[0], 3))
+            shape = torch.empty((len(scores), 3, size[1], size[0]), device="meta")
+            predictor.batch = ([""] * len(scores), [], [])
+            results = predictor.postprocess(output, shape, [image] * len(scores))
+            return [result.boxes.data.cpu().numpy() for result in results]
+
+    return suppress
 
 
 def _one_line(error: Exception) -> str:

@@ -78,6 +78,15 @@ def load_predictor(path: Path, options: dict[str, Any]) -> Any:
     return predictor
 
 
+def layered_network(predictor: Any) -> Any:
+    """The torch module of a predictor whose network detects by a sequence of layers, or None."""
+    from ultralytics.nn.tasks import DetectionModel
+
+    network = getattr(predictor.model, "model", None)
+    is_layered = isinstance(network, DetectionModel) and predictor.args.task == "detect"
+    return network if is_layered else None
+
+
 def has_tiles() -> bool:
     """Whether this ultralytics cuts large images into tiles by itself (``tile=``)."""
     spec = find_spec("ultralytics")
@@ -106,12 +115,27 @@ def new_network(width: float, labels: Sequence[str]) -> Any:
     return network.train()
 
 
+def as_teacher(network: Any) -> Any:
+    """A loaded network, frozen, giving the raw outputs that ``detection_loss`` takes.
+
+    What it gives is ``boxes`` (B, 4 * bins, A), ``scores`` (B, classes, A) and ``feats`` of all A
+    anchors, before decoding.
+    """
+    from ultralytics.cfg import get_cfg
+
+    network = deepcopy(network).eval().requires_grad_(False)
+    network.model[-1].training = True
+    network.criterion = None
+    network.args = get_cfg()
+    return network
+
+
 def detection_loss(network: Any, outputs: Any, targets: dict[str, Any]) -> Any:
     """The loss of YOLO11 (box, class and distribution focal) of a batch, per image.
 
     Args:
-        network: as ``new_network`` makes it.
-        outputs: what it gave in training mode, in float32.
+        network: as ``new_network`` or ``as_teacher`` makes it.
+        outputs: what it, or a head like its own, gave in training mode, in float32.
         targets: of all N objects of the batch: ``batch_idx`` (N,), ``cls`` (N, 1) and ``bboxes``
             (N, 4), centre and size in shares of the picture.
     """

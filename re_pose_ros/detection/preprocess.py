@@ -49,15 +49,28 @@ def letterbox(
         The padded image (H', W', 3) uint8; the scale per axis (x, y), input over image pixels;
         the padding (left, top) in input pixels.
     """
-    height, width = image.shape[:2]
-    resized = _resized((width, height), fixed_size or (input_size, input_size))
-    canvas = canvas_size((width, height), input_size, stride, fixed_size)
-    if resized != (width, height):
+    size = image.shape[1], image.shape[0]
+    resized = _resized(size, fixed_size or (input_size, input_size))
+    canvas = canvas_size(size, input_size, stride, fixed_size)
+    if resized != size:
         image = cv2.resize(image, resized, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
-    left, top = ((outer - inner) // 2 for outer, inner in zip(canvas, resized, strict=True))
+    scale, (left, top) = placement(size, input_size, stride, fixed_size)
     padded = np.full((canvas[1], canvas[0], 3), PADDING_VALUE, np.uint8)
     padded[top : top + resized[1], left : left + resized[0]] = image
-    return padded, (resized[0] / width, resized[1] / height), (left, top)
+    return padded, scale, (left, top)
+
+
+def placement(
+    image_size: tuple[int, int],
+    input_size: int,
+    stride: int,
+    fixed_size: tuple[int, int] | None = None,
+) -> tuple[tuple[float, float], tuple[int, int]]:
+    """Scale and padding, as ``letterbox`` gives them, of an image of ``image_size``."""
+    resized = _resized(image_size, fixed_size or (input_size, input_size))
+    canvas = canvas_size(image_size, input_size, stride, fixed_size)
+    scale = resized[0] / image_size[0], resized[1] / image_size[1]
+    return scale, ((canvas[0] - resized[0]) // 2, (canvas[1] - resized[1]) // 2)
 
 
 def to_image(

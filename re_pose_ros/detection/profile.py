@@ -54,6 +54,7 @@ class Profile:
         labels: class names by class id.
         variants: at least one, each once; the first is not special.
         data: what the accuracy was measured on; empty without.
+        hashes: of the networks that go on from features, by name: what features are checked by.
     """
 
     worker: str
@@ -61,6 +62,7 @@ class Profile:
     labels: tuple[str, ...]
     variants: tuple[VariantProfile, ...]
     data: tuple[str, ...] = ()
+    hashes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -222,6 +224,7 @@ def to_json(profile: Profile) -> str:
                 for entry in profile.variants
             ],
             "data": list(profile.data),
+            **({"hashes": dict(profile.hashes)} if profile.hashes else {}),
         }
     )
 
@@ -237,8 +240,11 @@ def from_json(text: str) -> Profile:
         raise InputError(
             f"the profile is of version {version}, this software reads {VERSION}; measure it anew"
         )
+    hashes = data.pop("hashes", {}) if isinstance(data, dict) else {}
     names = ("version", "worker", "device", "labels", "variants", "data")
     fields = _object(data, "profile", names)
+    if not isinstance(hashes, dict):
+        raise InputError("the profile's hashes cannot be used; measure it anew")
     if type(version) is not int:
         raise InputError("the profile's version is no number; measure it anew")
     variants = tuple(_variant_profile(item) for item in _list(fields["variants"], "variants"))
@@ -252,6 +258,7 @@ def from_json(text: str) -> Profile:
         tuple(_text(label, "labels") for label in _list(fields["labels"], "labels")),
         variants,
         tuple(_text(name, "data") for name in _list(fields["data"], "data")),
+        {str(model): _text(found, "hashes") for model, found in hashes.items()},
     )
 
 

@@ -117,7 +117,8 @@ class Worker:
             model = self._by_name[variant.model]
             images = [requests[i].image for i in members]
             for i, found in zip(members, model.detect(images, variant.input_size), strict=True):
-                results[i] = _in_full_image(found, requests[i])
+                request = requests[i]
+                results[i] = in_full_image(found, _size(request.image), request.roi)
             elapsed = time.perf_counter() - began
             sizes = [model.canvas(_size(image), variant.input_size) for image in images]
             pixels = [width * height for width, height in sizes]
@@ -155,9 +156,10 @@ def _variants(models: Sequence[Model], input_sizes: Sequence[int]) -> tuple[Vari
     return tuple(variants)
 
 
-def _in_full_image(found: Detections, request: Request) -> Detections:
-    boxes = crop_to_full(found.xyxy, request.roi, _size(request.image))
-    left, top, right, bottom = request.roi.xyxy
+def in_full_image(found: Detections, image_size: tuple[int, int], roi: Block) -> Detections:
+    """Detections in pixels of an image that shows ``roi``, in those of the frame; clipped to it."""
+    boxes = crop_to_full(found.xyxy, roi, image_size)
+    left, top, right, bottom = roi.xyxy
     boxes = boxes.clip((left, top, left, top), (right, bottom, right, bottom))
     return Detections.of(boxes, found.confidence, found.class_id)
 

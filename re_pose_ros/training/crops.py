@@ -113,7 +113,13 @@ def collect(folder: Path, scenes: int, seed: int, processes: int) -> tuple[Crops
     Raises:
         InputError: the folder cannot be written, or a file in it is no such crops.
     """
-    specs = [scene_of(k, seed) for k in range(scenes)]
+    return crops_of(folder, [scene_of(k, seed) for k in range(scenes)], seed, processes)
+
+
+def crops_of(
+    folder: Path, specs: Sequence[SceneSpec], seed: int, processes: int
+) -> tuple[Crops, Crops]:
+    """As ``collect``, of scenes that are given; ``seed`` is part of the files' names."""
     paths = scene_files(folder, seed, specs, _write, processes)
     parts = [_read(path) for path in paths]
     return _joined([small for small, _ in parts]), _joined([large for _, large in parts])

@@ -159,7 +159,7 @@ def train_detector(
         while state.iteration < settings.iterations:
             for group in optimizer.param_groups:
                 group["lr"] = _learning_rate(state.iteration, settings)
-            images, targets = _batch(small, large, state.iteration, settings.seed)
+            images, targets = batch(small, large, state.iteration, settings.seed)
             loss = _step(state, images, targets, settings.bfloat16, device)
             average.update(network)
             state.iteration += 1
@@ -212,7 +212,7 @@ def _step(
     return float(loss.detach())
 
 
-def _batch(
+def batch(
     small: Crops, large: Crops, iteration: int, seed: int
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """The batch of an iteration: images (B, side, side, 3) BGR, and targets as torch tensors."""
@@ -243,14 +243,14 @@ def _batch(
     }
 
 
-def _members(count: int, number: int, batch: int, seed: int) -> list[int]:
+def _members(count: int, number: int, size: int, seed: int) -> list[int]:
     """The pictures of a batch; every one is taken once before any is taken again."""
-    turn, start = divmod(number * batch, count)
+    turn, start = divmod(number * size, count)
     order = np.random.default_rng([seed, turn, count]).permutation(count)
-    if start + batch > count:
+    if start + size > count:
         following = np.random.default_rng([seed, turn + 1, count]).permutation(count)
         order = np.concatenate([order, following])
-    return [int(k) for k in order[start : start + batch]]
+    return [int(k) for k in order[start : start + size]]
 
 
 def _relit(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -1,0 +1,1 @@
+"""The network itself, partly on the robot and partly on the edge."""
