@@ -5,7 +5,7 @@ from glob import glob
 from setuptools import find_packages, setup
 
 NAME = "re_pose_ros"
-NODES = ("camera", "partitioner", "detector", "fusion", "robot")
+NODES = ("camera", "partitioner", "detector", "fusion", "tuner", "robot")
 
 setup(
     name=NAME,
@@ -23,6 +23,7 @@ setup(
             "**/*.json",
             "**/*.msg",
             "**/*.npz",
+            "**/*.safetensors",
             "**/*.pt",
             "**/*.safetensors",
             "**/*.yaml",
