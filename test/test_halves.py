@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from re_pose_ros.scenes import Scene, parse_spec
 pytest.importorskip("ultralytics")
 
 BLOCK = Block(600, 300, 400, 300)
+MUTATIONS = int(os.environ.get("MUTATIONS", "3000"))
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +133,30 @@ def test_a_service_ends_at_the_exit_asked_for(model: Model) -> None:
     with pytest.raises(InputError, match="nowhere"):
         service.ending_at("nowhere")
     assert service.ending_at(FULL) is service.worker
+
+
+def test_mutated_features_are_refused_one_by_one_and_nothing_else_suffers(
+    halves: Halves, model: Model, picture: NDArray[np.uint8]
+) -> None:
+    service = Service(Worker([model], [160]))
+    variant = Variant("scene-n", 160)
+    cut = min(halves.cuts[FULL][4:])
+    whole = halves.head(picture, 160, Setting(FULL, cut, 4, 0))
+    random = np.random.default_rng(7)
+    refused = 0
+    for _ in range(MUTATIONS):
+        data = bytearray(whole)
+        kind = random.integers(3)
+        at = int(random.integers(len(data)))
+        if kind == 0:
+            data[at] ^= int(random.integers(1, 256))
+        elif kind == 1:
+            del data[at:]
+        else:
+            data[at:at] = random.bytes(int(random.integers(1, 20)))
+        (result,) = service.serve([Sent(bytes(data), True, BLOCK, variant)])
+        refused += bool(result.problem)
+        assert "\n" not in result.problem and len(result.detections) == 0
+    assert refused == MUTATIONS
+    (sound,) = service.serve([Sent(whole, True, BLOCK, variant)])
+    assert not sound.problem

@@ -119,6 +119,7 @@ def _add_table(what: Commands[argparse.ArgumentParser]) -> None:
     table.add_argument(
         "--out", default="", help="file; by default <weights>.coinference.json beside the weights"
     )
+    table.add_argument("--plot", default="", metavar="FILE", help="accuracy over bytes")
     table.set_defaults(act=_measure_table)
 
 
@@ -186,6 +187,7 @@ def _train_exits(arguments: argparse.Namespace) -> int:
 
 
 def _measure_table(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.coinference.profile import ActionTable
     from re_pose_ros.training import settings_table
 
     folder, out = Path(arguments.held_out), Path(arguments.out) if arguments.out else None
@@ -195,5 +197,7 @@ def _measure_table(arguments: argparse.Namespace) -> int:
         path = settings_table.measure_detector(
             arguments.network, folder, arguments.pictures or 72, out
         )
+    if arguments.plot:
+        settings_table.save_plot(ActionTable.read(path), Path(arguments.plot))
     print(path)
     return 0

@@ -319,3 +319,26 @@ def _written(table: ActionTable, path: Path) -> Path:
 def table_path(weights: Path) -> Path:
     """Where the table of a network's file is looked for."""
     return weights.with_name(f"{weights.stem}.coinference.json")
+
+
+def save_plot(table: ActionTable, path: Path) -> None:
+    """Accuracy over bytes at the largest input, one panel per exit, features beside JPEG."""
+    from matplotlib.figure import Figure
+
+    exits = list(dict.fromkeys(setting.exit for setting in table.settings))
+    figure = Figure(figsize=(4 * len(exits), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(exits), sharey=True, squeeze=False)[0]
+    for axes, exit in zip(panels, reversed(exits), strict=True):
+        own = [action for action in table.actions if action.setting.exit == exit]
+        for cut in sorted({action.setting.cut for action in own if action.setting.sends}):
+            line = sorted((a.bytes[-1] / 1e3, a.accuracy) for a in own if a.setting.cut == cut)
+            label = "JPEG" if cut == 0 else f"cut {cut}"
+            axes.plot(*zip(*line, strict=True), "k.--" if cut == 0 else ".-", label=label)
+        alone = [action.accuracy for action in own if not action.setting.sends]
+        axes.axhline(alone[0], color="0.7", lw=0.8)
+        axes.set_xscale("log")
+        axes.set_xlabel("kB per picture")
+        axes.set_title(f"exit {exit}", fontsize=10)
+        axes.legend(fontsize=8)
+    panels[0].set_ylabel("accuracy")
+    figure.savefig(path, dpi=110)
