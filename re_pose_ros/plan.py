@@ -11,6 +11,10 @@ _VARIANT = re.compile(r"(?P<model>[^@\s]+)@(?P<size>[1-9][0-9]{0,4})")
 _SLOT = re.compile(r"(?P<worker>[A-Za-z][A-Za-z0-9_]*)/slot_(?P<index>0|[1-9][0-9]{0,3})")
 
 
+DEVICE_NAME = "device"
+"""What plans, topics and telemetry call the robot where it works on blocks itself."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Variant:
     """A network at an input size: ``yolo11n@320`` is yolo11n on an input of 320 pixels."""

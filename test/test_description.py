@@ -79,6 +79,35 @@ def test_robot_is_one_process_with_three_nodes() -> None:
     assert refused({"robot": "perhaps"}).startswith("robot: 'perhaps' is no boolean")
 
 
+def test_a_tuner_knows_the_workers_and_gives_the_robot_their_network() -> None:
+    graph = describe({"source": "0", "workers": "2", "tuner": "true", "model": "scene-n,scene-s"})
+    assert titles(graph) == ["edge_0", "edge_1", "tuner", "partitioner", "fusion", "camera"]
+    assert process(graph, "tuner").executable == "tuner"
+    assert effective(graph, "tuner") == {"workers": ["edge_0", "edge_1"], "model": "scene-n"}
+    assert effective(graph, "partitioner")["coinference.model"] == "scene-n"
+    assert "coinference.model" not in effective(describe({"source": "0"}), "partitioner")
+    robot = describe({"source": "0", "robot": "true", "tuner": "true", "model": "scene-s"})
+    assert titles(robot) == ["edge_0", "edge_1", "tuner", "robot"]
+    assert effective(robot, "partitioner")["coinference.model"] == "scene-s"
+    assert process(graph, "tuner").ends_graph(EXIT_BAD_INPUT)
+    assert not process(graph, "tuner").ends_graph(-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "model"),
+    [
+        ({}, "yolo11n.pt"),
+        ({"detector.models": "scene-s"}, "scene-s"),
+        ({"model": "scene-s", "partitioner.coinference.model": "scene-n"}, "scene-n"),
+    ],
+)
+def test_robot_and_tuner_have_one_network(given: dict[str, str], model: str) -> None:
+    graph = describe({"tuner": "true", "tuner.policy": "greedy", **given})
+    assert effective(graph, "tuner")["model"] == model
+    assert effective(graph, "tuner")["policy"] == "greedy"
+    assert effective(graph, "partitioner")["coinference.model"] == model
+
+
 def test_remote_workers_are_served_but_not_started() -> None:
     graph = describe({"workers": "0", "remote_workers": "garage,attic"})
     assert titles(graph) == ["partitioner", "fusion"]
@@ -105,7 +134,9 @@ def test_worker_names(text: str, names: list[str]) -> None:
     assert worker_names(text) == names
 
 
-@pytest.mark.parametrize("text", ["-1", "2.5", "a b", "7up", "a/b", "ä", "²", "a,a", "camera"])
+@pytest.mark.parametrize(
+    "text", ["-1", "2.5", "a b", "7up", "a/b", "ä", "²", "a,a", "camera", "tuner"]
+)
 def test_worker_names_that_cannot_be(text: str) -> None:
     with pytest.raises(InputError, match=r"^workers: "):
         worker_names(text)

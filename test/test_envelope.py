@@ -232,7 +232,10 @@ ZEROS = np.zeros((6, 8, 12), np.uint8)
         (headed({}), "no metadata"),
         (headed({**HEAD, "__metadata__": "x"}), "no metadata"),
         (headed({**HEAD, "__metadata__": {"format": 1}}), "no metadata"),
-        (metadata(format="features; re_pose/2"), "format 'features; re_pose/2', this version reads"),
+        (
+            metadata(format="features; re_pose/2"),
+            "format 'features; re_pose/2', this version reads",
+        ),
         (metadata(format="x" * 1000), "'xxxxx"),
         (metadata(crc32=None), "crc32"),
         (metadata(model=None), "not the metadata of 'features; re_pose/1': 'model'"),

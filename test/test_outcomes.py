@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +21,7 @@ from re_pose_ros.graph.outcomes import (
     outcome_texts,
     plan_outcome,
     predicted_texts,
+    shared_texts,
 )
 from re_pose_ros.partition.base import BlockOutcome
 from re_pose_ros.plan import BlockRequest, Expectation, Plan, PlannedBlock, Slot, Variant
@@ -340,3 +343,49 @@ def test_a_stamp_that_comes_again_is_another_frame() -> None:
     (taken,) = accounts.take()
     assert taken is again and taken.detections is not None
     assert np.shape(taken.detections.xyxy) == (3, 4)
+
+
+# By worker, of frames whose network was shared.
+
+PARTS = ("net/jpeg90", "net/device", "net/jpeg90")
+
+
+def shared_account(**told: dict[str, str]) -> FrameAccount:
+    made = account(**told)
+    made.sent = tuple(replace(b, setting=s) for b, s in zip(made.sent, PARTS, strict=True))
+    return made
+
+
+def test_what_came_of_each_workers_part_is_told() -> None:
+    texts = shared_texts(shared_account(fusion=FUSION, a=WORKER_A, b=WORKER_B))
+    # As above: the plan took 2 ms, and a's batch 12 besides a's own work.
+    assert texts == {
+        "unanswered/a": "0",
+        "answered_ms/a": "43.000",
+        "transfer_ms/a": "12.000",
+        "unanswered/b": "0",
+        "answered_ms/b": "57.000",
+        "transfer_ms/b": "3.000",
+    }
+
+
+def test_blocks_that_never_left_the_robot_were_not_under_way() -> None:
+    made = shared_account(fusion=FUSION, a=WORKER_A, b=WORKER_B)
+    first, second, third = made.sent
+    made.sent = (first, replace(second, size=0), third)
+    assert "transfer_ms/b" not in shared_texts(made)
+
+
+def test_what_was_not_answered_is_told_with_how_long_was_waited() -> None:
+    partial = {k: v for k, v in FUSION.items() if k != "answered_ms/a/slot_0"}
+    texts = shared_texts(shared_account(fusion=partial, a=WORKER_A))
+    assert texts == {
+        "unanswered/a": "1",
+        "waited_ms/a": "64.750",
+        "unanswered/b": "0",
+        "answered_ms/b": "57.000",
+    }
+
+
+def test_nothing_is_told_by_worker_without_co_inference() -> None:
+    assert shared_texts(account(fusion=FUSION, a=WORKER_A, b=WORKER_B)) == {}

@@ -32,7 +32,7 @@ FLAG = Parameter("flag", False, "on or off")
 
 @pytest.mark.parametrize("parameter", ALL)
 def test_a_parameter_is_consistent(parameter: Parameter) -> None:
-    assert re.fullmatch(r"[a-z][a-z0-9_]*", parameter.name)
+    assert re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?", parameter.name)
     assert parameter.checked(parameter.default) == parameter.default
     assert parameter.doc
     assert not parameter.doc.removesuffix("...").endswith(".")

@@ -17,7 +17,8 @@ import yaml
 
 from re_pose_ros.errors import EXIT_BAD_INPUT, InputError
 from re_pose_ros.parameters.table import Parameter, Value
-from re_pose_ros.parameters.tables import CAMERA, DETECTOR, FUSION, PARTITIONER, TABLES
+from re_pose_ros.parameters.tables import CAMERA, DETECTOR, FUSION, PARTITIONER, TABLES, TUNER
+from re_pose_ros.plan import DEVICE_NAME
 
 PACKAGE = "re_pose_ros"
 LOCKSTEP_BATCH_WAIT_S = 10.0
@@ -58,6 +59,7 @@ ARGUMENTS = (
     Argument("mode", "", _own("latest frame or every frame", CAMERA["mode"])),
     Argument("input_sizes", "", _own("network inputs to offer", DETECTOR["input_sizes"])),
     Argument("device", "", _own("of the detectors: cpu, cuda:0, ...", DETECTOR["device"])),
+    Argument("tuner", "false", "keep choosing how robot and workers share the network"),
     Argument("robot", "false", "camera, partitioner and fusion in one process"),
     Argument("image_transport", "", _own("how frames travel", PARTITIONER["image_transport"])),
     Argument("params_file", "", "parameters YAML; wins over defaults, loses to arguments"),
@@ -79,6 +81,7 @@ _NOT_IN = {
         "remote_workers",
         "partitioner",
         "mode",
+        "tuner",
         "robot",
     ),
     "partition": ("source", "robot"),
@@ -100,6 +103,7 @@ class Process:
         defaults: parameters by node name that a parameter file may override.
         explicit: those that the user gave outright, which win over a file.
         remaps: topic by topic.
+        prefix: what its command is preceded by, as ``taskset -c 1``; ``ros2 launch`` has none.
     """
 
     executable: str
@@ -107,6 +111,7 @@ class Process:
     defaults: Mapping[str, Mapping[str, Value]]
     explicit: Mapping[str, Mapping[str, Value]]
     remaps: Mapping[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -115,9 +120,10 @@ class Process:
     def ends_graph(self, code: int) -> bool:
         """Whether the graph ends with this process, given its exit code.
 
-        The graph outlives a detector that is lost, but not one that cannot be what was asked for.
+        The graph outlives a detector or tuner that is lost, but not one that cannot be what was
+        asked for.
         """
-        return self.executable != "detector" or code == EXIT_BAD_INPUT
+        return self.executable not in ("detector", "tuner") or code == EXIT_BAD_INPUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +144,7 @@ def worker_names(text: str, argument: str = "workers") -> list[str]:
     for name in names:
         if not _NAME.fullmatch(name):
             raise InputError(f"{argument}: '{name}' is no node name (letters, digits and _)")
-        if name in (CAMERA.node, PARTITIONER.node, FUSION.node):
+        if name in (CAMERA.node, PARTITIONER.node, FUSION.node, TUNER.node, DEVICE_NAME):
             raise InputError(f"{argument}: '{name}' is the name of another node")
     if len(set(names)) != len(names):
         raise InputError(f"{argument}: a name is given twice in '{text}'")
@@ -245,6 +251,7 @@ _NODE_ARGUMENTS = {
     "partitioner": ("partitioner", "mode", "image_transport"),
     "detector": ("input_sizes", "device"),
     "fusion": ("mode", "image_transport"),
+    "tuner": (),
 }
 
 
@@ -260,7 +267,7 @@ def _explicit(
             explicit[node]["use_sim_time"] = True
     if given["model"]:
         explicit["detector"]["models"] = DETECTOR["models"].parse(given["model"])
-    for node in (CAMERA.node, PARTITIONER.node, FUSION.node):
+    for node in (CAMERA.node, PARTITIONER.node, DETECTOR.node, FUSION.node, TUNER.node):
         explicit[node] |= _overrides(arguments, node, node)
     return explicit
 
@@ -288,15 +295,31 @@ def _robot_side(
     defaults: dict[str, dict[str, Value]] = {
         node: {} if node == "camera" else {"workers": list(workers)} for node in nodes
     }
+    tuner = []
+    if _flag(given, "tuner"):
+        model = _shared_model(explicit)
+        defaults["partitioner"]["coinference.model"] = model
+        own: dict[str, dict[str, Value]] = {"tuner": {"workers": list(workers), "model": model}}
+        tuner = [Process("tuner", "tuner", own, {"tuner": explicit["tuner"]})]
     if _flag(given, "robot"):
         if "camera" not in nodes:
             raise InputError("robot:=true needs a source: the frames are handed over in memory")
         said = {node: explicit[node] for node in nodes}
-        return [Process("robot", "", defaults, said, remaps)]
+        return [*tuner, Process("robot", "", defaults, said, remaps)]
     return [
-        Process(node, node, {node: defaults[node]}, {node: explicit[node]}, remaps)
-        for node in nodes
+        *tuner,
+        *(
+            Process(node, node, {node: defaults[node]}, {node: explicit[node]}, remaps)
+            for node in nodes
+        ),
     ]
+
+
+def _shared_model(explicit: Mapping[str, Mapping[str, Value]]) -> Value:
+    """The network of robot and workers: that given for the robot, else the detectors' first."""
+    models = explicit["detector"].get("models", DETECTOR["models"].default)
+    first = models[0] if isinstance(models, list) else models
+    return explicit["partitioner"].get("coinference.model", first)
 
 
 def _parameter_file(

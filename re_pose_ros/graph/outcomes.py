@@ -33,14 +33,16 @@ class SentBlock:
     """How a block left the robot.
 
     Attributes:
-        size: bytes of its image.
+        size: bytes of its image or features.
         encode_ms: for cropping and encoding it.
         published_s: when it was handed over for sending.
+        setting: how the network was shared for it, as text; empty without co-inference.
     """
 
     size: int
     encode_ms: float
     published_s: float
+    setting: str = ""
 
 
 @dataclass(slots=True)
@@ -246,6 +248,33 @@ def outcome_texts(account: FrameAccount) -> dict[str, str]:
     }
 
 
+def shared_texts(account: FrameAccount) -> dict[str, str]:
+    """What came of a fused frame by worker, as key-value pairs; empty without co-inference.
+
+    ``unanswered/<worker>`` are blocks without an answer in time, ``waited_ms/<worker>`` how long
+    after the plan that was. Where there are none, ``answered_ms/<worker>`` is from the plan to the
+    worker's last answer, and ``transfer_ms/<worker>`` what of that its blocks were under way, as in
+    ``frame_outcome``.
+    """
+    if not any(block.setting for block in account.sent):
+        return {}
+    texts = {}
+    for worker, members in _by_worker(account).items():
+        answers = [account.answered_ms(account.plan.blocks[k]) for k in members]
+        known = [ms for ms in answers if ms is not None]
+        texts[f"unanswered/{worker}"] = str(len(answers) - len(known))
+        if len(known) < len(answers):
+            waited = account.value(FUSION, "workers_ms")
+            if waited is not None:
+                texts[f"waited_ms/{worker}"] = f"{waited:.3f}"
+            continue
+        texts[f"answered_ms/{worker}"] = f"{max(known):.3f}"
+        outside = _outside_ms(account, worker, members)
+        if outside is not None and any(account.sent[k].size for k in members):
+            texts[f"transfer_ms/{worker}"] = f"{outside:.3f}"
+    return texts
+
+
 def _predicted_slots(plan: Plan, expected: Expectation) -> dict[str, str]:
     slots = plan.slots
     # A method may have no idea of the single blocks.
@@ -258,16 +287,21 @@ def _predicted_slots(plan: Plan, expected: Expectation) -> dict[str, str]:
 
 def _transfers(account: FrameAccount) -> dict[int, float]:
     """Milliseconds by the place of the block, as far as they are known."""
-    workers: dict[str, list[int]] = {}
-    for k, planned in enumerate(account.plan.blocks if account.sent else ()):
-        workers.setdefault(planned.slot.worker, []).append(k)
     found = {}
-    for worker, members in workers.items():
+    for worker, members in _by_worker(account).items():
         outside = _outside_ms(account, worker, members)
         total = sum(account.sent[k].size for k in members)
         if outside is not None and total > 0:
             found.update({k: outside * account.sent[k].size / total for k in members})
     return found
+
+
+def _by_worker(account: FrameAccount) -> dict[str, list[int]]:
+    """Places of the blocks that were sent, by worker."""
+    workers: dict[str, list[int]] = {}
+    for k, planned in enumerate(account.plan.blocks if account.sent else ()):
+        workers.setdefault(planned.slot.worker, []).append(k)
+    return workers
 
 
 def _outside_ms(account: FrameAccount, worker: str, members: Sequence[int]) -> float | None:

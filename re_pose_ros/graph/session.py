@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +54,7 @@ def run_session(
     bag: Path | None = None,
     images: Path | None = None,
     title: str = "fused",
+    progressed: Callable[[int], None] | None = None,
 ) -> Session:
     """Start ``graph``, follow it to the end of its source and stop it; progress goes to stderr.
 
@@ -67,6 +68,7 @@ def run_session(
         bag: file for the results, replaced where it exists; None keeps them in memory alone.
         images: file for the camera's images, for sources that cannot be read again.
         title: of the progress bar.
+        progressed: is told how many frames are fused whenever it has changed.
 
     Returns:
         What was recorded, also where a process failed, nothing moved any more, or the user
@@ -93,7 +95,7 @@ def run_session(
                     _wait_for_workers(recorder, supervisor, len(workers))
                     for process in graph.processes[len(first) :]:
                         supervisor.start(process)
-                _follow(recorder, supervisor, total, title)
+                _follow(recorder, supervisor, total, title, progressed)
         except (KeyboardInterrupt, InputError) as reason:
             stopped = reason
         return Session(recorder.recording, _startup(recorder.recording, started), stopped)
@@ -135,11 +137,19 @@ def _wait_for_workers(recorder: Recorder, supervisor: Supervisor, workers: int) 
                 raise InputError(f"only {ready} of {workers} workers came up; see the lines above")
 
 
-def _follow(recorder: Recorder, supervisor: Supervisor, total: int | None, title: str) -> None:
+def _follow(
+    recorder: Recorder,
+    supervisor: Supervisor,
+    total: int | None,
+    title: str,
+    progressed: Callable[[int], None] | None,
+) -> None:
     """Until all frames are fused; InputError where a process fails or nothing moves any more."""
     with tqdm(total=total, desc=title, unit="frame", disable=None) as progress:
         for fused in _fused_counts(recorder, supervisor):
             progress.update(fused - progress.n)
+            if progressed is not None:
+                progressed(fused)
 
 
 def _fused_counts(recorder: Recorder, supervisor: Supervisor) -> Iterator[int]:

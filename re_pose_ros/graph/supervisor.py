@@ -53,7 +53,8 @@ class Supervisor:
 
     def start(self, process: Process) -> None:
         """Start one process, again where it has ended."""
-        command = [sys.executable, "-m", f"{PACKAGE}.nodes.{process.executable}", "--ros-args"]
+        module = f"{PACKAGE}.nodes.{process.executable}"
+        command = [*process.prefix, sys.executable, "-m", module, "--ros-args"]
         child = subprocess.Popen(
             command + ros_arguments(process, self._graph, self._parameters.name),
             stdin=subprocess.DEVNULL,

@@ -116,9 +116,9 @@ class PipelineNode(LifecycleNode):
         self._entities.append((self.destroy_timer, made))
         return made
 
-    def telemetry(self, stamp_ns: int, values: Mapping[str, object]) -> None:
-        """What this node did for the frame of ``stamp_ns``."""
-        status = status_message(self.get_name(), DiagnosticStatus.OK, "", values)
+    def telemetry(self, stamp_ns: int, values: Mapping[str, object], name: str = "") -> None:
+        """What this node, or what is called ``name`` in it, did for the frame of ``stamp_ns``."""
+        status = status_message(name or self.get_name(), DiagnosticStatus.OK, "", values)
         self._telemetry.publish(diagnostics_message(stamp_ns, [status]))
 
     # Lifecycle. rclpy swallows exceptions in transitions, so they are logged here.

@@ -21,10 +21,11 @@ from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import Health, PipelineNode, run
 from re_pose_ros.nodes.messages import (
+    JPEG_FORMAT,
     camera_info_message,
+    compressed_message,
     from_stamp,
     header,
-    jpeg_message,
     label_message,
     truth_message,
 )
@@ -195,7 +196,7 @@ class CameraNode(PipelineNode):
         if "compressed" in self._unsent and self._compressed.get_subscription_count():
             self._unsent.remove("compressed")
             data = encode_jpeg(frame.image, self.values.whole("jpeg_quality"))
-            self._compressed.publish(jpeg_message(data, stamp, frame.frame_id))
+            self._compressed.publish(compressed_message(JPEG_FORMAT, data, stamp, frame.frame_id))
 
     def _calibration(self, size: tuple[int, int]) -> Calibration:
         given = self._given_calibration

@@ -6,18 +6,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
+from re_pose_ros.coinference.envelope import FORMAT
 from re_pose_ros.detection.inbox import Batch, BlockInbox
 from re_pose_ros.detection.model import load_model
 from re_pose_ros.detection.profile import known_accuracy, measure, to_json
-from re_pose_ros.detection.worker import Request, Worker
+from re_pose_ros.detection.serving import Sent, Service
+from re_pose_ros.detection.worker import Worker
 from re_pose_ros.errors import InputError
-from re_pose_ros.image_codec import decode_compressed
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import Health, PipelineNode, run
 from re_pose_ros.nodes.messages import detections_message, from_stamp, read_plan, read_roi
@@ -36,12 +38,12 @@ class Received(NamedTuple):
 
 
 class DetectorNode(PipelineNode):
-    """Takes ``<worker>/slot_<k>/image/compressed`` and ``plan``; the worker is the node's name."""
+    """Takes slots' ``image/compressed`` and ``image/features``; the worker is the node's name."""
 
     def __init__(self) -> None:
-        self._worker: Worker | None = None
+        self._service: Service | None = None
         self._changed = threading.Condition()
-        self._counts = {"batches": 0, "blocks": 0, "malformed": 0}
+        self._counts = {"batches": 0, "blocks": 0, "features": 0, "malformed": 0}
         self._busy_ms = 0.0
         self._problems: list[str] = []
         super().__init__(DETECTOR)
@@ -49,31 +51,37 @@ class DetectorNode(PipelineNode):
     def configure(self) -> None:
         name = self.get_name()
         self._inbox: BlockInbox[Received] = BlockInbox(name)
-        self._worker = self._load()
+        worker = self._load()
+        self._service = Service(worker)
+        self._service.ending_at(self.values.text("coinference.exit"))
         self._answers = {}
         for k in range(self.values.whole("slots")):
             slot = Slot(name, k)
             self._answers[k] = self.publisher(
                 Detection2DArray, f"{slot}/detections", qos.latched(SLOT_DEPTH)
             )
-            self.subscription(
-                CompressedImage,
-                f"{slot}/image/compressed",
-                self._block_callback(k),
-                qos.reliable(SLOT_DEPTH),
-                qos_overriding_options=qos.OVERRIDABLE,
-            )
+            for topic in ("image/compressed", *(["image/features"] * bool(self._service.hashes))):
+                self.subscription(
+                    CompressedImage,
+                    f"{slot}/{topic}",
+                    self._block_callback(k),
+                    qos.reliable(SLOT_DEPTH),
+                    qos_overriding_options=qos.OVERRIDABLE,
+                )
             self.subscription(
                 CameraInfo, f"{slot}/camera_info", self._info_callback(k), qos.reliable(SLOT_DEPTH)
             )
         self.subscription(Detection2DArray, "plan", self._on_plan, qos.latched(4))
+        self._echo = self.publisher(CompressedImage, f"{name}/probe/echo", qos.best_effort())
+        self.subscription(CompressedImage, f"{name}/probe", self._on_probe, qos.best_effort())
         profile = measure(
-            self._worker,
+            worker,
             name=name,
             batches=PROFILE_BATCHES,
             repeats=self.values.whole("profile_repeats"),
         )
-        profile, self._problems = known_accuracy(profile, self._worker, self.values.text("profile"))
+        profile, self._problems = known_accuracy(profile, worker, self.values.text("profile"))
+        profile = replace(profile, hashes=self._service.hashes)
         for problem in self._problems:
             self.get_logger().error(problem)
         times = ", ".join(f"{p.variant} {p.time_ms:.0f} ms" for p in profile.variants)
@@ -110,7 +118,11 @@ class DetectorNode(PipelineNode):
         return Worker(models, values.wholes("input_sizes"), default)
 
     def release(self) -> None:
-        self._worker = None
+        self._service = None
+
+    def parameters_changed(self, names: set[str]) -> None:
+        if self._service is not None:
+            self._service.ending_at(self.values.text("coinference.exit"))
 
     # Callbacks.
 
@@ -143,6 +155,10 @@ class DetectorNode(PipelineNode):
             self._inbox.add_plan(plan)
             self._changed.notify_all()
 
+    def _on_probe(self, message: CompressedImage) -> None:
+        """Answer at once and without the data, so that who sent it knows the link."""
+        self._echo.publish(CompressedImage(header=message.header, format=message.format))
+
     def _malformed(self, reason: str) -> None:
         self._counts["malformed"] += 1
         self.get_logger().error(reason, throttle_duration_sec=5.0)
@@ -166,59 +182,65 @@ class DetectorNode(PipelineNode):
             return batch
 
     def _process(self, batch: Batch[Received]) -> None:
-        assert self._worker is not None
+        assert self._service is not None
         started = time.monotonic()
-        served, requests, decode_ms = [], [], []
-        for block in batch.blocks:
-            began = time.monotonic()
-            try:
-                image = decode_compressed(block.data.message.data)
-            except InputError as error:
-                self._malformed(f"block of slot_{block.slot_index}: {error}")
-                continue
-            served.append(block)
-            requests.append(Request(image, block.roi, block.variant))
-            decode_ms.append((time.monotonic() - began) * 1e3)
-        decoded = time.monotonic()
-        results, timings = self._worker.process(requests)
+        sent = [
+            Sent(
+                block.data.message.data,
+                block.data.message.format.startswith(FORMAT),
+                block.roi,
+                block.variant,
+            )
+            for block in batch.blocks
+        ]
+        exit = self.values.text("coinference.exit")
+        made = self._service.serve(sent, exit)
+        for block, result in zip(batch.blocks, made, strict=True):
+            if result.problem:
+                self._malformed(f"block of slot_{block.slot_index}: {result.problem}")
+        usable = [
+            (b, s, r) for b, s, r in zip(batch.blocks, sent, made, strict=True) if not r.problem
+        ]
         answers = [
-            detections_message(detections, batch.stamp_ns, block.data.message.header.frame_id)
-            for block, detections in zip(served, results, strict=True)
+            detections_message(
+                result.detections, batch.stamp_ns, block.data.message.header.frame_id
+            )
+            for block, _, result in usable
         ]
         self._counts["batches"] += 1
-        self._counts["blocks"] += len(served)
+        self._counts["blocks"] += len(usable)
+        self._counts["features"] += sum(block.features for _, block, _ in usable)
         processing_ms = (time.monotonic() - started) * 1e3
         self._busy_ms += processing_ms
         # Before the answers, so that who has these knows it.
         self.telemetry(
             batch.stamp_ns,
             {
-                "blocks": len(served),
+                "blocks": len(usable),
+                "exit": exit,
                 "gather_ms": f"{batch.waited * 1e3:.3f}",
                 "queued_ms": f"{(started - max(b.data.at for b in batch.blocks)) * 1e3:.3f}",
-                "decode_ms": f"{(decoded - started) * 1e3:.3f}",
-                "detect_ms": f"{timings.total_ms:.3f}",
+                "decode_ms": f"{sum(result.decode_ms for result in made):.3f}",
+                "detect_ms": f"{sum(result.detect_ms for result in made):.3f}",
                 "processing_ms": f"{processing_ms:.3f}",
                 **{
-                    f"compute_ms/{block.slot_index}": f"{decoding + detecting:.3f}"
-                    for block, decoding, detecting in zip(
-                        served, decode_ms, timings.request_ms, strict=True
-                    )
+                    f"compute_ms/{block.slot_index}": f"{result.decode_ms + result.detect_ms:.3f}"
+                    for block, _, result in usable
                 },
             },
         )
-        for block, answer in zip(served, answers, strict=True):
+        for (block, _, _), answer in zip(usable, answers, strict=True):
             self._answers[block.slot_index].publish(answer)
 
     def health(self) -> Health:
-        if self._worker is None:
+        if self._service is None:
             return Health.warn("no network loaded", **self._counts)
         values: dict[str, object] = {
             **self._counts,
             "dropped": self._inbox.dropped,
             "unplaced": self._inbox.unplaced,
             "busy_ms": f"{self._busy_ms:.0f}",
-            "variants": ", ".join(map(str, self._worker.variants)),
+            "variants": ", ".join(map(str, self._service.worker.variants)),
         }
         if self._counts["malformed"] or self._inbox.unplaced:
             return Health.warn("some blocks could not be used", **values)

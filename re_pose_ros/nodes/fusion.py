@@ -38,7 +38,7 @@ from re_pose_ros.nodes.presence import Presence, WorkerState
 from re_pose_ros.nodes.slots import SLOT_DEPTH
 from re_pose_ros.nodes.timing import JUMP_BACK_NS, deadline_of
 from re_pose_ros.parameters.tables import FUSION
-from re_pose_ros.plan import Plan, Slot
+from re_pose_ros.plan import DEVICE_NAME, Plan, Slot
 
 DEBUG_FRAMES = 8
 
@@ -67,7 +67,7 @@ class FusionNode(PipelineNode):
     def configure(self) -> None:
         self._settings = self._fusion_settings()
         self._collector = FrameCollector(deadline_of(self))
-        self._presence = Presence(self, self._worker_changed)
+        self._presence = Presence(self, self._worker_changed, [DEVICE_NAME])
         for state in self._presence.states.values():
             for k in range(self.values.whole("slots")):
                 self._listen(state, Slot(state.name, k))

@@ -225,8 +225,10 @@ def read_roi(message: CameraInfo) -> Block | None:
     return Block(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height))
 
 
-def jpeg_message(data: bytes | memoryview, stamp_ns: int, frame_id: str) -> CompressedImage:
-    message = CompressedImage(header=header(stamp_ns, frame_id), format=JPEG_FORMAT)
+def compressed_message(
+    format: str, data: bytes | memoryview, stamp_ns: int, frame_id: str
+) -> CompressedImage:
+    message = CompressedImage(header=header(stamp_ns, frame_id), format=format)
     # Setting .data = bytes would copy element by element: a second for a large image.
     message.data.frombytes(data)
     return message

@@ -17,6 +17,7 @@ from re_pose_ros.graph.outcomes import (
     frame_outcome,
     outcome_texts,
     plan_outcome,
+    shared_texts,
 )
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import TELEMETRY_DEPTH, PipelineNode
@@ -42,6 +43,7 @@ class Outcomes:
         self._node = node
         self._accounts = FrameAccounts()
         self._changed = threading.Condition()
+        self._heard: dict[str, float] = {}
         self.not_fused = self.over_budget = 0
         self._telemetry = node.subscription(
             DiagnosticArray, "telemetry", self._on_telemetry, qos.reliable(TELEMETRY_DEPTH)
@@ -68,6 +70,11 @@ class Outcomes:
             accounts = self._accounts.take()
         return [frame_outcome(account) for account in accounts]
 
+    def heard(self) -> dict[str, float]:
+        """When each node last told anything, by its name; seconds of the monotonic clock."""
+        with self._changed:
+            return dict(self._heard)
+
     def planned(
         self, plan: Plan, expected: Expectation | None, received_s: float, planned_s: float
     ) -> None:
@@ -90,6 +97,7 @@ class Outcomes:
         with self._changed:
             for status in message.status:
                 if status.name != own:
+                    self._heard[status.name] = time.monotonic()
                     values = {pair.key: pair.value for pair in status.values}
                     self._accounts.tell(stamp, status.name, values)
         self._tell()
@@ -108,16 +116,16 @@ class Outcomes:
         self._tell()
 
     def _tell(self) -> None:
-        """Publish what has become of frames with an expectation."""
+        """Publish what has become of frames: beside what was expected, and by worker."""
         with self._changed:
             settled = self._accounts.settle(time.monotonic())
         for account in settled:
-            outcome = plan_outcome(account)
-            if outcome is None:
-                continue
-            self.over_budget += outcome.over_budget
             texts = outcome_texts(account)
-            level = DiagnosticStatus.WARN if outcome.over_budget else DiagnosticStatus.OK
-            status = status_message(self._node.get_name(), level, "", texts)
-            self._topic.publish(diagnostics_message(account.plan.stamp_ns, [status]))
-            self._node.telemetry(account.plan.stamp_ns, texts)
+            outcome = plan_outcome(account)
+            if outcome is not None:
+                self.over_budget += outcome.over_budget
+                level = DiagnosticStatus.WARN if outcome.over_budget else DiagnosticStatus.OK
+                status = status_message(self._node.get_name(), level, "", texts)
+                self._topic.publish(diagnostics_message(account.plan.stamp_ns, [status]))
+            if told := texts | shared_texts(account):
+                self._node.telemetry(account.plan.stamp_ns, told)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
-from functools import partial
+from dataclasses import fields, replace
 
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Float64
 from vision_msgs.msg import Detection2DArray
 
+from re_pose_ros.coinference.setting import DEVICE, Setting
+from re_pose_ros.detection.profile import Profile
 from re_pose_ros.distribution.schedule import thumbnail
 from re_pose_ros.errors import InputError
 from re_pose_ros.frame import Frame
+from re_pose_ros.geometry import Block
 from re_pose_ros.graph.outcomes import SentBlock, predicted_texts
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import Health, PipelineNode, run
+from re_pose_ros.nodes.coinference import CoInference
+from re_pose_ros.nodes.contact import Contact
 from re_pose_ros.nodes.image_input import ImageInput
 from re_pose_ros.nodes.mailbox import Mailbox
 from re_pose_ros.nodes.messages import plan_message, read_calibration
@@ -28,10 +33,20 @@ from re_pose_ros.parameters.tables import PARTITIONER
 from re_pose_ros.partition import make_partitioner
 from re_pose_ros.partition.assign import assign
 from re_pose_ros.partition.base import PartitionContext, Partitioner, PartitionSettings
-from re_pose_ros.plan import Expectation, Plan, Slot
+from re_pose_ros.plan import (
+    DEVICE_NAME,
+    BlockRequest,
+    Expectation,
+    Plan,
+    PlannedBlock,
+    Slot,
+    Variant,
+)
 from re_pose_ros.sources.calibration import Calibration, default_calibration
 
 LOCKSTEP_QUEUE = 64
+KNOCK, KNOCK_SIZE, KNOCK_QUALITY = "any", 160, 30
+"""Network, input size and JPEG quality of the looks that are sent to workers that are silent."""
 
 
 class PartitionerNode(PipelineNode):
@@ -43,6 +58,7 @@ class PartitionerNode(PipelineNode):
     def __init__(self) -> None:
         self._input: ImageInput | None = None
         self._partitioner: Partitioner | None = None
+        self._sharing: CoInference | None = None
         self._camera_info: CameraInfo | None = None
         self._counts = {"planned": 0, "no_worker": 0, "malformed": 0, "stale": 0}
         self._last_stamp = 0
@@ -57,6 +73,8 @@ class PartitionerNode(PipelineNode):
         self._inbox: Mailbox[Frame | bytes] = Mailbox(LOCKSTEP_QUEUE if self.lockstep else 1)
         self._partitioner = make_partitioner(self.values.text("partitioner"), self._settings())
         self._roster = Roster(self)
+        self._sharing = CoInference(self)
+        self._contact = Contact()
         # Topics are matched one by one: a detector may have its block before it hears the plan.
         self._plan = self.publisher(
             Detection2DArray, "plan", qos.latched(100 if self.lockstep else 4)
@@ -79,10 +97,15 @@ class PartitionerNode(PipelineNode):
             self._input.close()
             self._input = None
             self._pool.shutdown(wait=False)
+        if self._sharing is not None:
+            self._sharing.close()
+            self._sharing = None
 
     def parameters_changed(self, names: set[str]) -> None:
         if self._partitioner is not None:
             self._partitioner.settings = self._settings()
+        if self._sharing is not None:
+            self._sharing.update()
 
     def _settings(self) -> PartitionSettings:
         given = {field.name: self.values[field.name] for field in fields(PartitionSettings)}
@@ -103,7 +126,7 @@ class PartitionerNode(PipelineNode):
 
     def takes_frames(self) -> bool:
         """Frames are wanted once there is somebody to work on them."""
-        return self._input is not None and bool(self._ready_slots())
+        return self._input is not None and bool(self._usable_slots())
 
     def accept_frame(self, frame: Frame) -> None:
         self._inbox.put(frame)
@@ -118,7 +141,7 @@ class PartitionerNode(PipelineNode):
             item = self._inbox.take(0.1)
             if item is None:
                 continue
-            while self.lockstep and not self._ready_slots() and not self.stopping.wait(0.05):
+            while self.lockstep and not self._usable_slots() and not self.stopping.wait(0.05):
                 pass
             received = time.monotonic()
             try:
@@ -155,9 +178,31 @@ class PartitionerNode(PipelineNode):
     def _ready_slots(self) -> dict[str, list[Slot]]:
         return self._roster.ready(begun=bool(self._counts["planned"]))
 
+    def _usable_slots(self) -> dict[str, list[Slot]]:
+        """Of the workers that blocks may be sent to; of the robot itself, where it has to work."""
+        ready = self._ready_slots()
+        sharing = self._sharing
+        if sharing is None or sharing.device is None:
+            return self._contact.kept(ready) or ready
+        sent = {name: s for name, s in ready.items() if sharing.setting(name).sends}
+        usable = self._contact.kept(sent)
+        waiting = self.lockstep and not ready and not self._roster.given_up()
+        if (len(sent) < len(ready) or not usable) and not waiting:
+            own = sharing.device.slots()
+            usable |= {DEVICE_NAME: own} if own else {}
+        return usable or sent
+
+    def _profiles(self, workers: dict[str, list[Slot]]) -> dict[str, Profile]:
+        profiles = self._roster.profiles(name for name in workers if name != DEVICE_NAME)
+        if DEVICE_NAME in workers:
+            assert self._sharing is not None and self._sharing.device is not None
+            exit = self._sharing.device_exit(self._ready_slots())
+            profiles[DEVICE_NAME] = self._sharing.device.profile(exit)
+        return profiles
+
     def _conditions(self, frame: Frame, workers: dict[str, list[Slot]]) -> PartitionContext:
         slots = {name: len(matched) for name, matched in workers.items()}
-        profiles = self._roster.profiles(workers)
+        profiles = self._profiles(workers)
         return PartitionContext(
             frame.size,
             sum(slots.values()),
@@ -170,13 +215,16 @@ class PartitionerNode(PipelineNode):
         )
 
     def _process(self, frame: Frame, received: float) -> None:
-        workers = self._ready_slots()
-        if not workers:
-            self._counts["no_worker"] += 1
-            return
         assert self._partitioner is not None and frame.stamp_ns is not None
         for outcome in self._outcomes.take():
             self._partitioner.observe(outcome)
+            self._contact.observe(outcome, self._roster.ours(), time.monotonic())
+        for name, at in self._outcomes.heard().items():
+            self._contact.heard(name, at)
+        workers = self._usable_slots()
+        if not workers:
+            self._counts["no_worker"] += 1
+            return
         context = self._conditions(frame, workers)
         requests = self._partitioner.partition(context)
         expected, self._notes = self._partitioner.expected, self._partitioner.notes
@@ -186,18 +234,42 @@ class PartitionerNode(PipelineNode):
         planned = time.monotonic()
         self._outcomes.planned(plan, expected, received, planned)
         self._plan.publish(message)
-        send = partial(
-            self._roster.slots.send,
-            frame,
-            calibration=self._calibration(frame.size),
-            quality=self.values.whole("jpeg_quality"),
-        )
-        # Begun in the order of the plan, which is that of the partitioner's requests.
-        sent = list(self._pool.map(send, plan.blocks))
+        sent = self._send(frame, plan, context.profiles)
         encode_ms = (time.monotonic() - planned) * 1e3
         self._outcomes.sent(plan, sent)
         self._counts["planned"] += 1
         self._report(plan, expected, sent, (planned - received) * 1e3, encode_ms)
+
+    def _send(self, frame: Frame, plan: Plan, profiles: Mapping[str, Profile]) -> list[SentBlock]:
+        """Send the blocks; those that stay on the robot are begun with."""
+        sharing, calibration = self._sharing, self._calibration(frame.size)
+        assert sharing is not None
+        device, exit = sharing.device, sharing.device_exit(self._ready_slots())
+
+        def send(planned: PlannedBlock) -> SentBlock:
+            worker = planned.slot.worker
+            if worker == DEVICE_NAME:
+                return SentBlock(0, 0.0, time.monotonic(), str(Setting(exit, DEVICE, 0, 0)))
+            setting, head = sharing.setting(worker), sharing.head(planned, profiles)
+            quality = setting.quality or self.values.whole("jpeg_quality")
+            sent = self._roster.slots.send(frame, planned, calibration, quality, head)
+            if device is None:
+                return sent
+            picture = Setting(setting.exit, 0, 0, quality)
+            return replace(sent, setting=str(picture if head is None else setting))
+
+        if device is not None:
+            device.work_on(frame, plan, calibration, exit)
+        for worker in self._contact.due(self._ready_slots(), time.monotonic()):
+            self._pool.submit(self._knock, frame, worker, calibration)
+        # Begun in the order of the plan, which is that of the partitioner's requests.
+        return list(self._pool.map(send, plan.blocks))
+
+    def _knock(self, frame: Frame, worker: str, calibration: Calibration) -> None:
+        """Send a small look that nobody waits for, to hear whether a worker is there again."""
+        whole = BlockRequest(Block(0, 0, *frame.size), Variant(KNOCK, KNOCK_SIZE))
+        planned = PlannedBlock(Slot(worker, 0), whole)
+        self._roster.slots.send(frame, planned, calibration, KNOCK_QUALITY)
 
     def _report(
         self,
@@ -218,6 +290,12 @@ class PartitionerNode(PipelineNode):
                 **{
                     f"bytes/{planned.slot}": block.size
                     for planned, block in zip(plan.blocks, sent, strict=True)
+                },
+                # How each worker was sent its blocks, where it is by co-inference.
+                **{
+                    f"setting/{planned.slot.worker}": block.setting
+                    for planned, block in zip(plan.blocks, sent, strict=True)
+                    if block.setting
                 },
                 **({} if expected is None else predicted_texts(plan, expected)),
             },
@@ -244,7 +322,7 @@ class PartitionerNode(PipelineNode):
         values["workers_missing"] = ", ".join(missing)
         if self._problem:
             return Health.error(self._problem, **values)
-        if len(missing) == len(self._roster.names):
+        if len(missing) == len(self._roster.names) and not self._usable_slots():
             return Health.error(
                 f"no worker is there; start detector nodes named {', '.join(missing)}", **values
             )
@@ -259,8 +337,11 @@ class PartitionerNode(PipelineNode):
         if self._expects and budget > deadline:
             problem = f"budget_ms is beyond the deadline of {deadline:g} s"
             return Health.warn(f"{problem}; raise deadline here and on fusion", **values)
-        if self._notes:
-            return Health.warn("; ".join(self._notes), **values)
+        silent = self._contact.silent
+        lost = (f"no answer from {', '.join(silent)}; no blocks for them",) if silent else ()
+        notes = (*self._notes, *lost, *(self._sharing.notes if self._sharing else ()))
+        if notes:
+            return Health.warn("; ".join(notes), **values)
         return Health.ok("partitioning", **values)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
@@ -35,13 +35,21 @@ class Presence:
     InputError where ``crop_workers`` names one that is not in ``workers``.
     """
 
-    def __init__(self, node: PipelineNode, changed: Callable[[WorkerState], None]) -> None:
+    def __init__(
+        self,
+        node: PipelineNode,
+        changed: Callable[[WorkerState], None],
+        optional: Sequence[str] = (),
+    ) -> None:
+        """``optional`` ones are watched, too, but not missed."""
         self._node = node
+        self._optional = frozenset(optional)
         self._changed = changed
         names = node.values.texts("workers")
         foreign = set(node.values.texts("crop_workers"))
         if not names:
             raise InputError("workers is empty: name at least one detector node, as edge_0")
+        names = (*names, *optional)
         if len(set(names)) != len(names):
             raise InputError(f"workers has a name twice: {', '.join(names)}")
         if foreign - set(names):
@@ -80,4 +88,8 @@ class Presence:
         )
 
     def missing(self) -> list[str]:
-        return [name for name, state in self.states.items() if not state.ready]
+        return [
+            name
+            for name, state in self.states.items()
+            if not state.ready and name not in self._optional
+        ]

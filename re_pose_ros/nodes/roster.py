@@ -44,11 +44,15 @@ class Roster:
             for name, state in self._presence.states.items()
             if state.ready
         }
-        waited = time.monotonic() - self._started
-        starting = not begun and waited < self._node.values.real("startup_timeout")
+        starting = not begun and not self.given_up()
         if starting and self._node.lockstep and self.lacking_slots():
             return {}
         return {name: slots for name, slots in matched.items() if slots}
+
+    def given_up(self) -> bool:
+        """Whether workers had their time to come up."""
+        waited = time.monotonic() - self._started
+        return waited >= self._node.values.real("startup_timeout")
 
     def lacking_slots(self) -> list[str]:
         """Workers of which not all slots are there; of one that is not ours one slot is enough."""
@@ -58,6 +62,10 @@ class Roster:
             if not state.ready
             or len(self.slots.matched(name)) < (1 if state.foreign else self._wanted)
         ]
+
+    def ours(self) -> frozenset[str]:
+        """The workers that tell what they do; those of others only answer."""
+        return frozenset(n for n, state in self._presence.states.items() if not state.foreign)
 
     def profiles(self, names: Iterable[str]) -> dict[str, Profile]:
         """What those of these workers that are ours can do."""

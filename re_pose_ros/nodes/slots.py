@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from cv_bridge import CvBridge
+from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from re_pose_ros.block_image import scaled_crop
+from re_pose_ros.coinference.envelope import FORMAT
 from re_pose_ros.frame import Frame
 from re_pose_ros.graph.outcomes import SentBlock
 from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import PipelineNode
-from re_pose_ros.nodes.messages import camera_info_message, header, jpeg_message
+from re_pose_ros.nodes.messages import JPEG_FORMAT, camera_info_message, compressed_message, header
 from re_pose_ros.plan import PlannedBlock, Slot
 from re_pose_ros.sources.calibration import Calibration
 
@@ -28,6 +31,7 @@ SLOT_DEPTH = 4
 class _Publishers:
     raw: Any
     compressed: Any
+    features: Any
     info: Any
 
     @property
@@ -46,6 +50,7 @@ class SlotPublishers:
                 node.publisher(
                     CompressedImage, f"{slot}/image/compressed", qos.reliable(SLOT_DEPTH)
                 ),
+                node.publisher(CompressedImage, f"{slot}/image/features", qos.reliable(SLOT_DEPTH)),
                 node.publisher(CameraInfo, f"{slot}/camera_info", qos.reliable(SLOT_DEPTH)),
             )
             for slot in (Slot(worker, k) for worker in workers for k in range(slots))
@@ -57,9 +62,14 @@ class SlotPublishers:
         return [slot for slot, _ in takewhile(lambda item: item[1].matched, own)]
 
     def send(
-        self, frame: Frame, planned: PlannedBlock, calibration: Calibration, quality: int
+        self,
+        frame: Frame,
+        planned: PlannedBlock,
+        calibration: Calibration,
+        quality: int,
+        head: Callable[[NDArray[np.uint8]], bytes] | None = None,
     ) -> SentBlock:
-        """Publish one block."""
+        """Publish one block: what ``head`` makes of its picture, or the picture itself."""
         stamp = frame.stamp_ns
         assert stamp is not None
         publishers = self._publishers[planned.slot]
@@ -70,11 +80,21 @@ class SlotPublishers:
         crop = scaled_crop(frame.image, planned.request)
         messages = []
         size = 0
-        if publishers.compressed.get_subscription_count():
+        if head is not None and publishers.features.get_subscription_count():
+            features = head(crop)
+            message = compressed_message(FORMAT, features, stamp, frame.frame_id)
+            messages.append((publishers.features, message))
+            size += len(features)
+        elif publishers.compressed.get_subscription_count():
             data = encode_jpeg(crop, quality)
-            messages.append((publishers.compressed, jpeg_message(data, stamp, frame.frame_id)))
+            messages.append(
+                (
+                    publishers.compressed,
+                    compressed_message(JPEG_FORMAT, data, stamp, frame.frame_id),
+                )
+            )
             size += len(data)
-        if publishers.raw.get_subscription_count():
+        if head is None and publishers.raw.get_subscription_count():
             message = self._bridge.cv2_to_imgmsg(
                 np.ascontiguousarray(crop), "bgr8", header(stamp, frame.frame_id)
             )

@@ -158,6 +158,47 @@ PARTITIONER = Table(
         IMAGE_TRANSPORT,
         Parameter("jpeg_quality", 90, "of the blocks that are sent", 1, 100, live=True),
         Parameter(
+            "coinference.model",
+            "",
+            "network that the robot itself runs, up to a cut or all of it where no worker is left; "
+            "empty: pictures are all that is sent",
+        ),
+        Parameter(
+            "coinference.exit", ["full"], "where the network ends; for all or per worker", live=True
+        ),
+        Parameter(
+            "coinference.cut",
+            [0],
+            "first layer on the worker, for all or per worker; 0 sends the picture, -1 nothing",
+            -1,
+            9999,
+            live=True,
+        ),
+        Parameter(
+            "coinference.bits",
+            [6],
+            "of features: 2, 4, 6 or 8; for all or per worker",
+            2,
+            8,
+            live=True,
+        ),
+        Parameter(
+            "coinference.quality",
+            [0],
+            "of the JPEG picture at cut 0, for all or per worker; 0 is jpeg_quality",
+            0,
+            100,
+            live=True,
+        ),
+        Parameter(
+            "coinference.fallback_exit",
+            "",
+            "where the network ends on the robot while no worker is left; empty is the earliest",
+        ),
+        Parameter("coinference.input_sizes", [320, 640], "on the robot alone", 32, 8192, unit="px"),
+        Parameter("coinference.confidence", 0.25, "lowest that the robot itself reports", 0.0, 1.0),
+        Parameter("coinference.threads", 1, "of the network on the robot", 0, 1024),
+        Parameter(
             "in_flight",
             1,
             "live: frames planned but not yet fused; more is more frames per second, and later",
@@ -201,6 +242,12 @@ DETECTOR = Table(
         Parameter("nms_iou", 0.7, "overlap within one block above which the weaker goes", 0.0, 1.0),
         Parameter("classes", [""], "names or ids to report; empty is all"),
         Parameter("max_detections", 300, "per block", 1, 100_000),
+        Parameter(
+            "coinference.exit",
+            "full",
+            "where the networks end for blocks that come as pictures; features name their own",
+            live=True,
+        ),
         SLOTS,
         Parameter(
             "batch_wait",
@@ -265,4 +312,100 @@ FUSION = Table(
     ),
 )
 
-TABLES = {table.node: table for table in (CAMERA, PARTITIONER, DETECTOR, FUSION)}
+TUNER = Table(
+    "tuner",
+    (
+        Parameter("model", "scene-n", "network that the robot runs, as coinference.model there"),
+        Parameter(
+            "table",
+            "",
+            "file with the costs and accuracy of the settings; empty is <weights>.coinference.json "
+            "beside the weights",
+        ),
+        Parameter(
+            "policy",
+            "sac_d",
+            "who chooses: sac_d: the shipped policy; greedy: best by what is predicted; fixed: "
+            "fixed_setting; or a policy's file",
+            live=True,
+        ),
+        Parameter(
+            "fixed_setting",
+            "",
+            "fixed: taken wherever it can be, as full/jpeg70, full/cut4/6bit or full/device",
+            live=True,
+        ),
+        Parameter("enabled", True, "choose; false leaves all settings as they are", live=True),
+        Parameter(
+            "deadline_ms",
+            150.0,
+            "from having a frame to having its detections",
+            1.0,
+            60_000.0,
+            unit="ms",
+            live=True,
+        ),
+        Parameter("rate", 5.0, "choices per second at most", 0.1, 50.0, unit="Hz", live=True),
+        Parameter("exits", [""], "where the network may end; empty is anywhere", live=True),
+        Parameter(
+            "cuts",
+            [-2],
+            "first layer on the worker that may be used; 0 is the picture, -1 the robot alone, -2 "
+            "all of them",
+            -2,
+            9999,
+            live=True,
+        ),
+        Parameter("bits", [2, 4, 6, 8], "of features, that may be used", 2, 8, live=True),
+        Parameter(
+            "qualities", [0], "of pictures, that may be used; 0 is all of them", 0, 100, live=True
+        ),
+        Parameter(
+            "least_accuracy",
+            0.0,
+            "that a setting has to have over all objects to be used",
+            0.0,
+            1.0,
+            live=True,
+        ),
+        Parameter(
+            "least_time",
+            0.5,
+            "between switches of a worker whose setting meets the deadline",
+            0.0,
+            60.0,
+            unit="s",
+            live=True,
+        ),
+        Parameter(
+            "least_gain",
+            0.005,
+            "settings with predicted rewards closer than this are not exchanged",
+            0.0,
+            10.0,
+            live=True,
+        ),
+        Parameter("probe_period", 0.5, "time between probes of a link", 0.1, 60.0, unit="s"),
+        Parameter(
+            "probe_bytes",
+            32768,
+            "of the largest probe, sent where blocks do not tell the bandwidth; at most 2 percent "
+            "of what the link carries",
+            0,
+            1_000_000,
+        ),
+        Parameter(
+            "fine_tune",
+            False,
+            "keep what decisions led to in the file transitions, for a policy to be trained on",
+        ),
+        Parameter("transitions", "~/.ros/re_pose_ros.transitions.jsonl", "see fine_tune"),
+        Parameter("transitions_limit", 50_000, "per file; there is one older file", 1, 100_000_000),
+        WORKERS,
+        CROP_WORKERS,
+        LEASE,
+        AUTOSTART,
+    ),
+)
+
+TABLES = {table.node: table for table in (CAMERA, PARTITIONER, DETECTOR, FUSION, TUNER)}

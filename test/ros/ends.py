@@ -14,7 +14,7 @@ from vision_msgs.msg import Detection2DArray
 
 from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.nodes import qos
-from re_pose_ros.nodes.messages import jpeg_message, read_plan
+from re_pose_ros.nodes.messages import JPEG_FORMAT, compressed_message, read_plan
 from re_pose_ros.plan import Plan
 
 from . import inputs
@@ -49,7 +49,9 @@ class ForeignCamera:
         """Publish one frame; returns its stamp in nanoseconds."""
         stamp = next(self._stamps)
         if self._compressed:
-            self.publisher.publish(jpeg_message(encode_jpeg(image, 95), stamp, "lens"))
+            self.publisher.publish(
+                compressed_message(JPEG_FORMAT, encode_jpeg(image, 95), stamp, "lens")
+            )
         else:
             self.publisher.publish(inputs.image_message(image, stamp, encoding))
         return stamp

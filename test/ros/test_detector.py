@@ -24,9 +24,10 @@ from re_pose_ros.geometry import Block, iou, whole
 from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.messages import (
+    JPEG_FORMAT,
     camera_info_message,
+    compressed_message,
     from_stamp,
-    jpeg_message,
     plan_message,
     read_detections,
 )
@@ -90,7 +91,7 @@ class Rig:
 
     def send(self, slot: Slot, stamp: int, data: bytes | None = None) -> None:
         """Publish the photo, or other bytes, as a block."""
-        self.images[slot].publish(jpeg_message(data or self.jpeg, stamp, "lens"))
+        self.images[slot].publish(compressed_message(JPEG_FORMAT, data or self.jpeg, stamp, "lens"))
 
     def answer(self, slot: Slot, stamp: int) -> Detections:
         """Waits for what the detector answers for that block."""

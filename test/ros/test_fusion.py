@@ -20,11 +20,12 @@ from re_pose_ros.geometry import Block
 from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.messages import (
+    JPEG_FORMAT,
     camera_info_message,
+    compressed_message,
     detections_message,
     from_stamp,
     header,
-    jpeg_message,
     plan_message,
     read_detections,
 )
@@ -251,7 +252,7 @@ def test_a_dead_worker_is_not_waited_for_until_it_is_back(rig: Rig) -> None:
         """Sends a frame for edge_2 through; what it lacks in the end."""
         stamp = rig.plan({MORTAL: LEFT})
         infos.publish(camera_info_message(default_calibration(640, 360), stamp, "lens", LEFT))
-        images.publish(jpeg_message(jpeg, stamp, "lens"))
+        images.publish(compressed_message(JPEG_FORMAT, jpeg, stamp, "lens"))
         rig.result(stamp)
         missing.append(rig.told(stamp)["missing"])
         return missing[-1]

@@ -14,7 +14,7 @@ from vision_msgs.msg import Detection2DArray
 from re_pose_ros.detections import Detections
 from re_pose_ros.image_codec import decode_compressed, encode_jpeg
 from re_pose_ros.nodes import qos
-from re_pose_ros.nodes.messages import jpeg_message, read_detections, read_roi
+from re_pose_ros.nodes.messages import JPEG_FORMAT, compressed_message, read_detections, read_roi
 from re_pose_ros.partition.tiles import grid
 from re_pose_ros.plan import Slot
 
@@ -242,7 +242,7 @@ def bad_images(transport: str) -> list[Any]:
     if transport == "compressed":
         encoded = bytes(encode_jpeg(inputs.scene(SIZE), 90))
         wrong = [b"", b"no image", encoded[: len(encoded) // 2], b"\xff\xd8\xff\xd9"]
-        return [jpeg_message(data, 1, "lens") for data in wrong]
+        return [compressed_message(JPEG_FORMAT, data, 1, "lens") for data in wrong]
     short, unknown, narrow, empty, huge = (
         Image(
             header=good.header,

@@ -1,0 +1,200 @@
+"""Estimates of a link and of a machine's load, from durations that one clock took.
+
+Times are seconds of any monotonic clock, given by the caller. The rules are ours.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+import numpy as np
+
+from re_pose_ros.tuning.state import BandwidthEstimate
+
+
+class LoadEstimate:
+    """How many times as long things take on a machine as in the table of actions.
+
+    The ratio of sums over the last few, so that what is over at once says little; at the start, and
+    while next to nothing is done, what was known before.
+    """
+
+    KEPT = 0.8
+    """Of the sums, from one to the next."""
+
+    PRIOR_MS = 20.0
+    """So much in the table is what was known before worth."""
+
+    def __init__(self, first: float = 1.0) -> None:
+        self.first = first
+        self._took_ms = self._usual_ms = 0.0
+
+    @property
+    def load(self) -> float:
+        """The ratio."""
+        took = self._took_ms + self.PRIOR_MS * self.first
+        return took / (self._usual_ms + self.PRIOR_MS)
+
+    def update(self, took_ms: float, usual_ms: float) -> None:
+        """Something took ``took_ms`` and has ``usual_ms`` in the table; both above 0 to count."""
+        if took_ms > 0 and usual_ms > 0:
+            self._took_ms = self.KEPT * self._took_ms + took_ms
+            self._usual_ms = self.KEPT * self._usual_ms + usual_ms
+
+
+class LinkEstimate:
+    """Round-trip time and bandwidth of one link.
+
+    A transfer takes a round trip and its bits' time, give or take ``JITTER_MS``. So it tells a
+    range of bandwidths, a wide one where it was small, and what was believed is only moved towards
+    that range; at once where it is off by so much that the link has to be another one.
+
+    Attributes:
+        known: whether there has been a transfer, since what was known was forgotten.
+    """
+
+    JITTER_MS = 2.0
+    MOST_MBIT_S = 1000.0
+
+    CHANGED = 2.0
+    """Ratio from which on a link is another one."""
+
+    LEAST_GAP_S = 0.1
+    """Transfers that are closer tell no trend."""
+
+    UNKNOWN_MBIT_S = 10.0
+    """Before the first transfer."""
+
+    ROUND_TRIPS = 5
+    """The least of so many counts, as some wait for blocks that are under way."""
+
+    def __init__(self) -> None:
+        self._round_trips: deque[float] = deque(maxlen=self.ROUND_TRIPS)
+        self._bandwidth = BandwidthEstimate([self.UNKNOWN_MBIT_S])
+        self._measured_s = -np.inf
+        self.known = False
+
+    @property
+    def rtt_ms(self) -> float:
+        """Round-trip time; 0 before it was measured."""
+        return min(self._round_trips, default=0.0)
+
+    @property
+    def bandwidth_mbit_s(self) -> float:
+        """Bandwidth, at most ``MOST_MBIT_S``."""
+        return self._possible(float(self._bandwidth.bandwidth_mbit_s[0]))
+
+    @property
+    def trend(self) -> float:
+        """Of the bandwidth, in doublings per second."""
+        return float(self._bandwidth.trend[0])
+
+    @property
+    def spread(self) -> float:
+        """How far off forecasts of the bandwidth were, in doublings."""
+        return float(self._bandwidth.spread[0])
+
+    def age_s(self, now_s: float) -> float:
+        """Since the bandwidth was measured; infinite while it is not known."""
+        return now_s - self._measured_s if self.known else np.inf
+
+    def round_trip(self, ms: float) -> None:
+        """A small message was answered after ``ms``."""
+        self._round_trips.append(ms)
+
+    def transferred(self, size: int, ms: float, now_s: float) -> None:
+        """``size`` bytes, at least 1, took ``ms`` from here to there, and the answer back."""
+        low, high = self._range(size, ms)
+        before = self.bandwidth_mbit_s
+        nearest = min(max(before, low), high)
+        if self.known and 1 / self.CHANGED < nearest / before < self.CHANGED:
+            self._update(nearest, now_s)
+        else:
+            self._bandwidth = BandwidthEstimate([nearest if self.known else low])
+            self._measured_s = now_s
+            self.known = True
+
+    def under_way(self, size: int, ms: float, now_s: float) -> None:
+        """After ``ms``, ``size`` bytes were not there yet, or not answered."""
+        _, high = self._range(size, ms)
+        if self.known and high < self.bandwidth_mbit_s:
+            self._update(high, now_s)
+
+    def forget(self) -> None:
+        """What is measured next stands alone, as after an outage; until then nothing changes."""
+        self.known = False
+
+    def _range(self, size: int, ms: float) -> tuple[float, float]:
+        bits_ms = ms - self.rtt_ms
+        kilobits = 8e-3 * size
+        low = kilobits / (max(bits_ms, 0.0) + self.JITTER_MS)
+        high = kilobits / max(bits_ms - self.JITTER_MS, kilobits / self.MOST_MBIT_S)
+        return self._possible(low), self._possible(high)
+
+    def _possible(self, mbit_s: float) -> float:
+        return min(max(mbit_s, BandwidthEstimate.LEAST_MBIT_S), self.MOST_MBIT_S)
+
+    def _update(self, mbit_s: float, now_s: float) -> None:
+        passed = max(now_s - self._measured_s, self.LEAST_GAP_S)
+        self._bandwidth.update([mbit_s], [True], passed)
+        self._measured_s = now_s
+
+
+class Probing:
+    """When to probe one link, and with how much.
+
+    Every period a small message tells the round-trip time. Where blocks have told nothing of the
+    bandwidth for that long a larger one follows, ``SHARE`` of what the link carries in a period.
+    """
+
+    SHARE = 0.02
+    LEAST_BYTES = 1024
+    FIRST_BYTES = 4096
+    """While the bandwidth is not known."""
+
+    LOST_S = 5.0
+    """Until the answer is no longer waited for."""
+
+    def __init__(self, period_s: float, most_bytes: int) -> None:
+        self.period_s = period_s
+        self.most_bytes = most_bytes
+        self._last_s = -np.inf
+        self._wanted = False
+        self._usual_mbit_s = 0.0
+        self._out: OrderedDict[int, tuple[int, float]] = OrderedDict()
+
+    def due(self, link: LinkEstimate, now_s: float) -> int | None:
+        """Bytes of the probe that it is time for, 0 for a small one; None for none."""
+        while self._out and now_s - next(iter(self._out.values()))[1] > self.LOST_S:
+            self._out.popitem(last=False)
+        if link.known:
+            self._usual_mbit_s = link.bandwidth_mbit_s
+        if any(size for size, _ in self._out.values()):
+            return None
+        if self._wanted:
+            wanted = 1e6 / 8 * self.SHARE * self.period_s * self._usual_mbit_s
+            size = max(wanted, self.LEAST_BYTES) if self._usual_mbit_s else self.FIRST_BYTES
+            return min(int(size), self.most_bytes)
+        return 0 if now_s - self._last_s >= self.period_s else None
+
+    def sent(self, number: int, size: int, now_s: float) -> None:
+        """A probe has left; numbers rise."""
+        self._out[number] = size, now_s
+        self._wanted = False
+        if not size:
+            self._last_s = now_s
+
+    def echoed(self, number: int, link: LinkEstimate, now_s: float) -> tuple[int, float] | None:
+        """Bytes and milliseconds of the probe that was answered; None where it is none of ours."""
+        if number not in self._out:
+            return None
+        size, sent_s = self._out[number]
+        while self._out and next(iter(self._out)) <= number:
+            self._out.popitem(last=False)
+        if not size:
+            self._wanted = link.age_s(now_s) >= self.period_s and self.most_bytes > 0
+        return size, (now_s - sent_s) * 1e3
+
+    def unanswered_s(self, now_s: float) -> float:
+        """How long an answer has been waited for; 0 where none is."""
+        return now_s - next(iter(self._out.values()))[1] if self._out else 0.0
