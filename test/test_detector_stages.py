@@ -60,9 +60,11 @@ def staged(model: Model) -> StagedDetector:
 
 @pytest.fixture(scope="module")
 def crowd() -> NDArray[np.uint8]:
-    """A piece of a generated scene, not as wide as a network's stride."""
-    image, _ = Scene(SceneSpec("street", 77)).render(3)
-    return np.ascontiguousarray(image[900:1380, 1500:2130])
+    """A piece of a generated scene around an object, not as wide as a network's stride."""
+    image, truth = Scene(SceneSpec("plaza", 77)).render(3)
+    centre = (truth.xyxy[:, :2] + truth.xyxy[:, 2:]) / 2
+    x, y = centre[np.abs(centre - np.median(centre, axis=0)).sum(axis=1).argmin()].astype(int)
+    return np.ascontiguousarray(image[y - 240 : y + 240, x - 315 : x + 315])
 
 
 def first(output: object) -> torch.Tensor:
