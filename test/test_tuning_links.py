@@ -100,14 +100,14 @@ def test_a_transfer_sooner_than_a_round_trip_shows_no_less_than_jitter_allows() 
 
 def test_what_is_still_under_way_lowers_and_never_raises() -> None:
     link = LinkEstimate()
-    link.under_way(50_000, 300.0, 0.5)
+    link.too_slow(50_000, 300.0, 0.5)
     assert not link.known
     link.transferred(50_000, 4.0, 1.0)
     fast = link.bandwidth_mbit_s
-    link.under_way(10, 0.5, 1.2)
+    link.too_slow(10, 0.5, 1.2)
     assert link.bandwidth_mbit_s == pytest.approx(fast)
     for k in range(6):
-        link.under_way(50_000, 402.0, 1.4 + 0.2 * k)
+        link.too_slow(50_000, 402.0, 1.4 + 0.2 * k)
     # 400 kbit need more than 400 ms.
     assert link.bandwidth_mbit_s == pytest.approx(1.0, rel=0.2)
 

@@ -20,6 +20,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     what = bench.add_subparsers(required=True, metavar="what")
     _add_partition(what)
     _add_overhead(what)
+    _add_link(what)
+    _add_coinference(what)
     _add_ablation(what)
 
 
@@ -91,6 +93,47 @@ def _add_conditions(parser: argparse.ArgumentParser) -> None:
     )
     add("--set", action="append", default=[], metavar="node.parameter:=value", help="repeatable")
     add("--json", default="", metavar="FILE", help="for the result")
+
+
+def _add_link(what: Commands[argparse.ArgumentParser]) -> None:
+    link = what.add_parser(
+        "link",
+        help="robot and edge on two hosts, with a link whose rate changes",
+        description="Plays a scene through the graph in two network namespaces while the rate of "
+        "the link between them changes, with the tuner and with settings that stay. Needs root.",
+    )
+    add = link.add_argument
+    add("--settings", default="", metavar="SETTING,...", help="tuner, full/jpeg90, p5/cut4/6bit")
+    add("--phases", default="100:10,5:10,20:10", metavar="MBIT:S,...", help="0 cuts the link")
+    add("--deadline", type=float, default=300.0, help="of a frame, in ms")
+    add("--rate", type=float, default=2.0, help="frames per second")
+    add("--model", default="scene-n", help="network on both hosts")
+    add("--input-size", type=int, default=640, help="of the network, and side of blocks")
+    add("--json", metavar="FILE", help="for the result")
+    add("--plot", metavar="FILE", help="latency over time")
+    link.set_defaults(act=_bench_link)
+
+
+def _add_coinference(what: Commands[argparse.ArgumentParser]) -> None:
+    coinference = what.add_parser(
+        "coinference",
+        help="ways to choose exit, cut and bits, on held-out links and loads",
+        description="Simulates robots, links and workers with the measured costs of every setting, "
+        "on traces that no policy was trained on. Policies that train tuner left are taken; "
+        "others are trained first.",
+    )
+    add = coinference.add_argument
+    add("--quick", action="store_true", help="the shipped policies, one seed of the others")
+    add("--graphs", default="alexnet,detector", metavar="NAME,...")
+    add("--seeds", default="0,1,2,3,4", metavar="N,...", help="of trainings")
+    add("--ablation-seeds", default="0,1", metavar="N,...", help="of what is varied")
+    add("--traces", type=int, default=400, help="held-out ones")
+    add("--blocks", type=int, default=256, help="of each trace")
+    add("--no-training", action="store_true", help="leave out what is not trained yet")
+    add("--trained", default="out/train/tuner", metavar="FOLDER", help="of train tuner")
+    add("--json", default="", metavar="FILE", help="for the result")
+    add("--plot", default="", metavar="FILE", help="regret and lateness: .png, .svg or .pdf")
+    coinference.set_defaults(act=_bench_coinference)
 
 
 def _add_overhead(what: Commands[argparse.ArgumentParser]) -> None:
@@ -206,6 +249,42 @@ def _bench_partition(arguments: argparse.Namespace) -> int:
         file=_file(arguments.json),
         plot=_file(arguments.plot),
     )
+    return 0
+
+
+def _bench_link(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.bench.link import LinkOptions, bench_link, phases_of
+
+    usual = LinkOptions()
+    settings = tuple(filter(None, arguments.settings.split(","))) or usual.settings
+    options = LinkOptions(
+        settings,
+        phases_of(arguments.phases),
+        arguments.deadline,
+        arguments.rate,
+        usual.source,
+        arguments.model,
+        arguments.input_size,
+    )
+    bench_link(options, file=_file(arguments.json), plot=_file(arguments.plot))
+    return 0
+
+
+def _bench_coinference(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.bench.coinference import CoinferenceOptions, bench_coinference
+    from re_pose_ros.training.partitioner import numbers as seeds_of
+
+    options = CoinferenceOptions(
+        graphs=tuple(_names(arguments.graphs)),
+        seeds=tuple(seeds_of(arguments.seeds)),
+        ablation_seeds=tuple(seeds_of(arguments.ablation_seeds)),
+        quick=arguments.quick,
+        trains=not arguments.no_training,
+        traces=arguments.traces,
+        blocks=arguments.blocks,
+        trained=Path(arguments.trained),
+    )
+    bench_coinference(options, file=_file(arguments.json), plot=_file(arguments.plot))
     return 0
 
 

@@ -33,6 +33,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_partitioner(what)
     _add_exits(what)
     _add_table(what)
+    _add_tuner(what)
 
 
 def _add_partitioner(what: Commands[argparse.ArgumentParser]) -> None:
@@ -123,6 +124,33 @@ def _add_table(what: Commands[argparse.ArgumentParser]) -> None:
     table.set_defaults(act=_measure_table)
 
 
+def _add_tuner(what: Commands[argparse.ArgumentParser]) -> None:
+    tuner = what.add_parser(
+        "tuner",
+        help="the policy that chooses exit, cut and bits; goes on where it was interrupted",
+    )
+    tuner.add_argument("--graph", choices=("detector", "alexnet"), default="detector")
+    tuner.add_argument(
+        "--table",
+        default="",
+        metavar="FILE",
+        help="measured settings, as of train table; default: those shipped",
+    )
+    tuner.add_argument("--seeds", default="0,1,2,3,4", metavar="N,...")
+    tuner.add_argument(
+        "--algorithms", default="sac_d", metavar="NAME,...", help="of sac_d, dqn and ppo"
+    )
+    tuner.add_argument(
+        "--ablations", default="", metavar="NAME,...", help="as bench coinference names them"
+    )
+    tuner.add_argument("--steps", type=int, default=0, help="blocks per seed; 0: the usual")
+    tuner.add_argument("--processes", type=int, default=0, help="0: all cores")
+    tuner.add_argument(
+        "--out", default="out/train/tuner", help="folder for checkpoints, policies and reports"
+    )
+    tuner.set_defaults(act=_train_tuner)
+
+
 def _train_detector(arguments: argparse.Namespace) -> int:
     from re_pose_ros.training import detector, report
 
@@ -200,4 +228,22 @@ def _measure_table(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         settings_table.save_plot(ActionTable.read(path), Path(arguments.plot))
     print(path)
+    return 0
+
+
+def _train_tuner(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.training import partitioner, tuner_command
+
+    options = tuner_command.TunerOptions(
+        graphs=(arguments.graph,),
+        algorithms=tuple(filter(None, arguments.algorithms.split(","))),
+        seeds=tuple(partitioner.numbers(arguments.seeds)),
+        ablations=tuple(filter(None, arguments.ablations.split(","))),
+        steps=arguments.steps,
+        table=Path(arguments.table) if arguments.table else None,
+        processes=arguments.processes,
+        out=Path(arguments.out),
+    )
+    tuner_command.train_and_report(options)
+    print((options.out / arguments.graph / "tuner.md").read_text(encoding="utf-8"))
     return 0

@@ -6,6 +6,7 @@ Times are seconds of any monotonic clock, given by the caller. The rules are our
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,6 +43,16 @@ class LoadEstimate:
             self._usual_ms = self.KEPT * self._usual_ms + usual_ms
 
 
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """What could not be carried."""
+
+    mbit_s: float
+    size: int
+    since_s: float
+    doubles_s: float
+
+
 class LinkEstimate:
     """Round-trip time and bandwidth of one link.
 
@@ -59,6 +70,12 @@ class LinkEstimate:
     CHANGED = 2.0
     """Ratio from which on a link is another one."""
 
+    LIMIT_S, LONGEST_LIMIT_S = 4.0, 64.0
+    """In which a limit doubles; the first time, and at most."""
+
+    ALIKE = 0.8
+    """Of the bytes that set a limit; as many show that it no longer holds."""
+
     LEAST_GAP_S = 0.1
     """Transfers that are closer tell no trend."""
 
@@ -72,6 +89,7 @@ class LinkEstimate:
         self._round_trips: deque[float] = deque(maxlen=self.ROUND_TRIPS)
         self._bandwidth = BandwidthEstimate([self.UNKNOWN_MBIT_S])
         self._measured_s = -np.inf
+        self._limit: _Limit | None = None
         self.known = False
 
     @property
@@ -105,6 +123,11 @@ class LinkEstimate:
     def transferred(self, size: int, ms: float, now_s: float) -> None:
         """``size`` bytes, at least 1, took ``ms`` from here to there, and the answer back."""
         low, high = self._range(size, ms)
+        ceiling = self._ceiling(now_s)
+        if self._limit is not None and size >= self.ALIKE * self._limit.size and low > ceiling:
+            self._limit = None
+        elif self._limit is not None:
+            low, high = min(low, ceiling), min(high, ceiling)
         before = self.bandwidth_mbit_s
         nearest = min(max(before, low), high)
         if self.known and 1 / self.CHANGED < nearest / before < self.CHANGED:
@@ -114,15 +137,31 @@ class LinkEstimate:
             self._measured_s = now_s
             self.known = True
 
-    def under_way(self, size: int, ms: float, now_s: float) -> None:
-        """After ``ms``, ``size`` bytes were not there yet, or not answered."""
+    def too_slow(self, size: int, ms: float, now_s: float) -> None:
+        """``size`` bytes took ``ms`` or more, which was too long.
+
+        Smaller ones show nothing that outweighs it, as many links let these pass at once: not for
+        a while, and not for longer where it happens again.
+        """
         _, high = self._range(size, ms)
+        doubles_s, before = self.LIMIT_S, self._limit
+        if before is not None and now_s - before.since_s < 2 * before.doubles_s:
+            again = now_s - before.since_s >= before.doubles_s / 2
+            doubles_s = min((1 + again) * before.doubles_s, self.LONGEST_LIMIT_S)
+        self._limit = _Limit(high, size, now_s, doubles_s)
         if self.known and high < self.bandwidth_mbit_s:
             self._update(high, now_s)
 
     def forget(self) -> None:
         """What is measured next stands alone, as after an outage; until then nothing changes."""
         self.known = False
+
+    def _ceiling(self, now_s: float) -> float:
+        """What may be believed at most."""
+        if self._limit is None:
+            return self.MOST_MBIT_S
+        doublings = min((now_s - self._limit.since_s) / self._limit.doubles_s, 60.0)
+        return min(self._limit.mbit_s * 2**doublings, self.MOST_MBIT_S)
 
     def _range(self, size: int, ms: float) -> tuple[float, float]:
         bits_ms = ms - self.rtt_ms

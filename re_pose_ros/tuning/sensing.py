@@ -53,7 +53,9 @@ class _Worker:
     load: LoadEstimate = field(default_factory=LoadEstimate)
     wait_ms: float = 0.0
     busy_ms: float = 0.0
+    deadline_ms: float = math.inf
     margin_ms: float = 0.0
+    doubt: tuple[int, float] | None = None
     input_size: float | None = None
     met: bool = False
     alive: bool = False
@@ -141,6 +143,9 @@ class Measurements:
         """``size`` bytes to a worker were answered after ``ms``, less what it did meanwhile."""
         state = self._workers[worker]
         state.silent = False
+        if state.doubt is not None:
+            state.link.too_slow(*state.doubt, now_s)
+            state.doubt = None
         if size > 0:
             state.link.transferred(size, ms, now_s)
 
@@ -149,6 +154,8 @@ class Measurements:
         state = self._workers[worker]
         if unanswered_s > self.NOTICE_S + 3e-3 * state.link.rtt_ms:
             self._lost(state)
+            # No more is to be learned of how fast it was.
+            state.doubt = None
 
     # What is known.
 
@@ -192,15 +199,19 @@ class Measurements:
             deadline_ms: from having a frame to having its detections.
             robot_busy_ms: what the robot has to do before for other workers.
             now_s: the time.
+
+        What a frame takes is judged by the deadline and the busy robot that were given last.
         """
         state = self._workers[worker]
-        connected = self.connected(worker)
+        state.busy_ms, half = robot_busy_ms, deadline_ms / 2
+        state.deadline_ms = max(deadline_ms - self.overhead_ms, half, 1.0)
+        return self._measured(state, max(state.deadline_ms - state.margin_ms, half, 1.0), now_s)
+
+    def _measured(self, state: _Worker, deadline_ms: float, now_s: float) -> Measured | None:
+        connected = state.alive and not state.silent
         if not state.met or state.input_size is None or (connected and not state.link.known):
             return None
-        link, age_s = state.link, state.link.age_s(now_s)
-        state.busy_ms = robot_busy_ms
-        left_ms = deadline_ms - self.overhead_ms - state.margin_ms
-        deadline_ms = max(left_ms, deadline_ms / 2, 1.0)
+        link = state.link
         counted = self._objects + 1 / len(self._objects)
         return Measured(
             bandwidth_mbit_s=link.bandwidth_mbit_s,
@@ -210,13 +221,13 @@ class Measurements:
             input_size=state.input_size,
             deadline_ms=deadline_ms,
             period_ms=median(self._periods) if self._periods else deadline_ms,
-            robot_busy_ms=robot_busy_ms,
+            robot_busy_ms=state.busy_ms,
             link_busy_ms=0.0,
             edge_busy_ms=0.0,
             edge_wait_ms=state.wait_ms,
             trend=link.trend,
             spread=link.spread,
-            age_s=min(age_s, self.OLDEST_S),
+            age_s=min(link.age_s(now_s), self.OLDEST_S),
             connected=float(connected),
             features=float(state.features),
             shares=tuple((counted / counted.sum()).tolist()),
@@ -320,11 +331,15 @@ class Measurements:
         answered = frame.value(PARTITIONER, f"answered_ms/{name}")
         if state := self._workers.get(name):
             transfer = frame.value(PARTITIONER, f"transfer_ms/{name}")
+            late = self._late(frame, name, size) if unanswered else None
             if unanswered == len(slots):
                 self._lost(state)
-            elif unanswered:
-                self._take_late(frame, name, size, now_s)
+                state.doubt = late
+            elif late is not None:
+                state.link.too_slow(*late, now_s)
             elif transfer is not None:
+                if size > 0 and (answered or 0.0) > state.deadline_ms:
+                    state.link.too_slow(size, transfer, now_s)
                 self.transferred(name, size, transfer, now_s)
         number = self._number(frame.setting(name))
         if number is None:
@@ -345,7 +360,7 @@ class Measurements:
         Of several parts that the robot works on it is the last that takes as long as all of them.
         """
         state = self._workers[name]
-        measured = self.measured(name, 1.0, state.busy_ms, now_s)
+        measured = self._measured(state, 1.0, now_s)
         if measured is None:
             return
         beyond = answered_ms - float(latency_ms(self._table, measured.row())[number])
@@ -353,17 +368,16 @@ class Measurements:
             weight = MARGIN_UP if beyond > state.margin_ms else MARGIN_DOWN
             state.margin_ms += weight * (max(beyond, 0.0) - state.margin_ms)
 
-    def _take_late(self, frame: ToldFrame, name: str, size: int, now_s: float) -> None:
-        """Some answers of a worker were late: how fast can its link be at most."""
+    def _late(self, frame: ToldFrame, name: str, size: int) -> tuple[int, float] | None:
+        """Bytes of which not all answers came in time, and how long they have been under way."""
         waited = frame.value(PARTITIONER, f"waited_ms/{name}")
         number = self._number(frame.setting(name))
         state = self._workers[name]
         if waited is None or number is None or state.input_size is None:
-            return
+            return None
         # What it told, or, as that may be late as well, what it should take.
         usual = float(self._table.costs(state.input_size).edge_ms[number]) * state.load.load
         worked = frame.value(name, "processing_ms")
         encoded = frame.value(PARTITIONER, "encode_ms") or 0.0
         rest = waited - encoded - (usual if worked is None else worked)
-        if rest > 0 and size > 0:
-            state.link.under_way(size, rest, now_s)
+        return (size, rest) if rest > 0 and size > 0 else None
