@@ -20,6 +20,8 @@ from .harness import Bench, Child
 pytestmark = pytest.mark.ros
 
 SCENE = "scene:plaza?seed=501&size=1280x720"
+SWITCHES = int(os.environ.get("SWITCHES", "12"))
+"""How often settings are switched while frames flow."""
 COMMON = {
     "model": "scene-n",
     "input_sizes": "320",
@@ -141,7 +143,7 @@ def test_the_robot_works_alone_where_it_is_told_to(shared: Shared) -> None:
 
 def test_no_frame_is_lost_by_switching(shared: Shared) -> None:
     start, plans = len(shared.results), len(shared.plans)
-    for turn in range(12):
+    for turn in range(SWITCHES):
         assert shared.set("cut", [(0, 4, -1, 5)[turn % 4]])[0]
         shared.wait_for_frames(1)
     assert shared.set("cut", [0])[0]
