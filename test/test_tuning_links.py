@@ -112,6 +112,48 @@ def test_what_is_still_under_way_lowers_and_never_raises() -> None:
     assert link.bandwidth_mbit_s == pytest.approx(1.0, rel=0.2)
 
 
+def limited(mbit_s: float, size: int, at: float = 10.0) -> LinkEstimate:
+    """A link thought fast, on which then ``size`` bytes took too long."""
+    link = LinkEstimate()
+    link.transferred(50_000, 4.0, at - 0.2)
+    link.too_slow(size, carried(mbit_s, size, 0.0) + LinkEstimate.JITTER_MS, at)
+    return link
+
+
+def test_what_small_transfers_show_does_not_outweigh_a_large_one_at_once() -> None:
+    link = limited(2.0, 50_000)
+    for at, most in ((10.2, 2.0), (12.0, 2.0), (13.9, 2.0), (18.0, 4.0), (22.0, 8.0)):
+        link.transferred(10_000, 2.0, at)
+        link.transferred(10_000, 2.0, at)
+        assert link.bandwidth_mbit_s <= most * 1.01
+    for at in range(23, 60):
+        link.transferred(10_000, 2.0, float(at))
+    assert link.bandwidth_mbit_s > 80 / 4, "as much as they show"
+
+
+def test_as_large_a_transfer_shows_that_a_limit_no_longer_holds() -> None:
+    link = limited(2.0, 50_000)
+    link.transferred(40_000, 10.0, 10.5)
+    assert link.bandwidth_mbit_s == pytest.approx(320 / 12)
+    link.transferred(10_000, 0.1, 10.7)
+    assert link.bandwidth_mbit_s > 20
+
+
+def test_a_limit_that_shows_again_holds_longer() -> None:
+    link, at = limited(2.0, 50_000), 10.0
+    for hold in (4.0, 8.0, 16.0, 32.0, 64.0, 64.0):
+        link.transferred(10_000, 1.0, at + 0.98 * hold)
+        link.transferred(10_000, 1.0, at + 0.98 * hold)
+        assert link.bandwidth_mbit_s < 2.1
+        at += 1.5 * hold
+        link.transferred(10_000, 1.0, at)
+        assert link.bandwidth_mbit_s > 2.1
+        # Late frames that follow one another are one time.
+        for _ in range(3):
+            at += 0.2
+            link.too_slow(50_000, carried(2.0, 50_000, 0.0) + LinkEstimate.JITTER_MS, at)
+
+
 def test_after_an_outage_what_comes_first_stands_alone() -> None:
     link = LinkEstimate()
     link.round_trip(2.0)
@@ -154,19 +196,22 @@ def test_small_probes_leave_once_a_period() -> None:
     link.transferred(1000, 5.0, 9.9)
     assert probe(probing, link, 1, 10.0) == 0
     assert probing.due(link, 10.4) is None
-    assert probing.echoed(1, link, 10.02) == (0, pytest.approx(20.0))
+    assert probing.echoed(1, link, 10.02) == pytest.approx(20.0)
     assert probing.due(link, 10.4) is None
     assert probing.due(link, 10.5) == 0
 
 
 def test_a_larger_one_follows_where_blocks_tell_nothing() -> None:
     probing, link = Probing(0.5, 30_000), LinkEstimate()
-    probe(probing, link, 1, 10.0)
+    probe(probing, link, 1, 9.0)
+    probing.echoed(1, link, 9.1)
+    assert probing.due(link, 9.1) is None, "blocks come first"
+    probe(probing, link, 2, 10.0)
     assert probing.due(link, 10.1) is None
-    probing.echoed(1, link, 10.1)
-    assert probe(probing, link, 2, 10.1) == Probing.FIRST_BYTES
+    probing.echoed(2, link, 10.1)
+    assert probe(probing, link, 3, 10.1) == Probing.FIRST_BYTES
     assert probing.due(link, 20.0) == 0  # it got lost
-    assert probing.echoed(2, link, 20.1) is None
+    assert probing.echoed(3, link, 20.1) is None
 
 
 @pytest.mark.parametrize(
@@ -175,12 +220,18 @@ def test_a_larger_one_follows_where_blocks_tell_nothing() -> None:
 def test_larger_ones_take_a_share_of_the_link(mbit_s: float, expected: int) -> None:
     probing, link = Probing(0.5, 30_000), LinkEstimate()
     link.transferred(10**6, 8e3 / mbit_s - LinkEstimate.JITTER_MS, 0.0)
-    probe(probing, link, 1, 10.0)
-    probing.echoed(1, link, 10.01)
-    assert probe(probing, link, 2, 10.01) == pytest.approx(expected, abs=1)
+    for number, at in ((1, 9.0), (2, 10.0)):
+        probe(probing, link, number, at)
+        probing.echoed(number, link, at + 0.01)
+    size = probe(probing, link, 3, 10.01)
+    assert size == pytest.approx(expected, abs=1)
     assert probing.due(link, 14.0) is None, "one large probe at a time"
-    assert probing.echoed(2, link, 14.0) is not None
-    assert probing.due(link, 14.0) == 0
+    assert probing.echoed(3, link, 14.0) is None
+    # A small one shows whether it had to wait behind something else.
+    assert probe(probing, link, 4, 14.0) == 0
+    assert probing.echoed(4, link, 14.02) == pytest.approx(20.0)
+    assert probing.take() == (size, pytest.approx(3990.0))
+    assert probing.take() is None and probing.due(link, 14.03) is None
 
 
 def test_no_larger_ones_where_they_are_switched_off() -> None:
@@ -196,7 +247,7 @@ def test_an_answer_ends_the_wait_for_those_before_it() -> None:
     for number in (1, 2, 3):
         probe(probing, link, number, 0.5 * number)
     assert probing.unanswered_s(2.0) == pytest.approx(1.5)
-    assert probing.echoed(2, link, 2.0) == (0, pytest.approx(1000.0))
+    assert probing.echoed(2, link, 2.0) == pytest.approx(1000.0)
     assert probing.unanswered_s(2.0) == pytest.approx(0.5)
     assert probing.echoed(1, link, 2.1) is None
     assert probing.echoed(7, link, 2.1) is None

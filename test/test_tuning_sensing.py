@@ -300,6 +300,37 @@ def test_a_worker_without_any_answer_is_away_until_it_is_measured_anew() -> None
     assert state.connected == 1.0 and state.bandwidth_mbit_s == pytest.approx(1.0)
 
 
+def test_a_worker_whose_blocks_got_lost_is_believed_slow_though_probes_are_fast() -> None:
+    late = {"waited_ms/a": "500", "encode_ms": "7"}
+    found = known()
+    lost_frame(found, **late)
+    found.round_trip("a", 3.0)
+    found.transferred("a", 4000, 3.5, 2.1)
+    # 400 kbit did not get through in what 500 ms leave beside 7 and 170 of work.
+    assert found.connected("a")
+    assert found.link("a").bandwidth_mbit_s == pytest.approx(400 / (500 - 7 - 170), rel=0.03)
+    # Where not even probes came through it was an outage.
+    found = known()
+    lost_frame(found, **late)
+    found.waited("a", 0.6)
+    found.round_trip("a", 3.0)
+    found.transferred("a", 4000, 3.5, 3.1)
+    assert found.link("a").bandwidth_mbit_s == pytest.approx(32 / 2.5)
+
+
+def test_frames_beyond_the_deadline_show_what_the_link_cannot_carry() -> None:
+    found = known()
+    found.transferred("a", 50_000, 4.0, 1.0)
+    found.planned(plan("a"), 1.0)
+    measured(found)
+    came = {"unanswered/a": "0", "answered_ms/a": "300", "transfer_ms/a": "202"}
+    found.told(STAMP, "partitioner", SENT | came, 1.2)
+    slow = found.link("a").bandwidth_mbit_s
+    assert slow == pytest.approx(2.0, rel=0.02)
+    found.transferred("a", 5000, 2.5, 1.4)
+    assert found.link("a").bandwidth_mbit_s == pytest.approx(slow, rel=0.02)
+
+
 def test_a_worker_that_is_gone_is_away_and_one_never_seen_is_unknown() -> None:
     found = Measurements(TABLE, ["a", "b"])
     found.planned(plan("a", "b"), 0.0)

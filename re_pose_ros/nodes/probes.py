@@ -57,11 +57,9 @@ class LinkProbe:
 
     def _answered(self, number: int, now_s: float) -> None:
         link = self._measurements.link(self._worker)
-        answer = self._probing.echoed(number, link, now_s)
-        if answer is None:
+        small_ms = self._probing.echoed(number, link, now_s)
+        if small_ms is None:
             return
-        size, ms = answer
-        if size:
-            self._measurements.transferred(self._worker, size, ms, now_s)
-        else:
-            self._measurements.round_trip(self._worker, ms)
+        self._measurements.round_trip(self._worker, small_ms)
+        if (larger := self._probing.take()) is not None:
+            self._measurements.transferred(self._worker, *larger, now_s)

@@ -50,7 +50,7 @@ class _Limit:
     mbit_s: float
     size: int
     since_s: float
-    doubles_s: float
+    hold_s: float
 
 
 class LinkEstimate:
@@ -71,7 +71,7 @@ class LinkEstimate:
     """Ratio from which on a link is another one."""
 
     LIMIT_S, LONGEST_LIMIT_S = 4.0, 64.0
-    """In which a limit doubles; the first time, and at most."""
+    """For which a limit holds before it doubles, and again; the first time, and at most."""
 
     ALIKE = 0.8
     """Of the bytes that set a limit; as many show that it no longer holds."""
@@ -144,11 +144,11 @@ class LinkEstimate:
         a while, and not for longer where it happens again.
         """
         _, high = self._range(size, ms)
-        doubles_s, before = self.LIMIT_S, self._limit
-        if before is not None and now_s - before.since_s < 2 * before.doubles_s:
-            again = now_s - before.since_s >= before.doubles_s / 2
-            doubles_s = min((1 + again) * before.doubles_s, self.LONGEST_LIMIT_S)
-        self._limit = _Limit(high, size, now_s, doubles_s)
+        hold_s, before = self.LIMIT_S, self._limit
+        if before is not None and now_s - before.since_s < 3 * before.hold_s:
+            again = now_s - before.since_s >= before.hold_s
+            hold_s = min((1 + again) * before.hold_s, self.LONGEST_LIMIT_S)
+        self._limit = _Limit(high, size, now_s, hold_s)
         if self.known and high < self.bandwidth_mbit_s:
             self._update(high, now_s)
 
@@ -160,8 +160,8 @@ class LinkEstimate:
         """What may be believed at most."""
         if self._limit is None:
             return self.MOST_MBIT_S
-        doublings = min((now_s - self._limit.since_s) / self._limit.doubles_s, 60.0)
-        return min(self._limit.mbit_s * 2**doublings, self.MOST_MBIT_S)
+        doublings = (now_s - self._limit.since_s) / self._limit.hold_s - 1
+        return min(self._limit.mbit_s * 2 ** min(max(doublings, 0.0), 60.0), self.MOST_MBIT_S)
 
     def _range(self, size: int, ms: float) -> tuple[float, float]:
         bits_ms = ms - self.rtt_ms
@@ -183,7 +183,8 @@ class Probing:
     """When to probe one link, and with how much.
 
     Every period a small message tells the round-trip time. Where blocks have told nothing of the
-    bandwidth for that long a larger one follows, ``SHARE`` of what the link carries in a period.
+    bandwidth for that long a larger one follows, ``SHARE`` of what the link carries in a period,
+    and then another small one.
     """
 
     SHARE = 0.02
@@ -197,13 +198,17 @@ class Probing:
     def __init__(self, period_s: float, most_bytes: int) -> None:
         self.period_s = period_s
         self.most_bytes = most_bytes
+        self._begun_s: float | None = None
         self._last_s = -np.inf
         self._wanted = False
+        self._kept: tuple[int, float] | None = None
         self._usual_mbit_s = 0.0
         self._out: OrderedDict[int, tuple[int, float]] = OrderedDict()
 
     def due(self, link: LinkEstimate, now_s: float) -> int | None:
         """Bytes of the probe that it is time for, 0 for a small one; None for none."""
+        if self._begun_s is None:
+            self._begun_s = now_s
         while self._out and now_s - next(iter(self._out.values()))[1] > self.LOST_S:
             self._out.popitem(last=False)
         if link.known:
@@ -223,16 +228,31 @@ class Probing:
         if not size:
             self._last_s = now_s
 
-    def echoed(self, number: int, link: LinkEstimate, now_s: float) -> tuple[int, float] | None:
-        """Bytes and milliseconds of the probe that was answered; None where it is none of ours."""
+    def echoed(self, number: int, link: LinkEstimate, now_s: float) -> float | None:
+        """Milliseconds of the small probe that was answered; None where it is none of ours.
+
+        What a larger one took is kept until another small one has shown whether both had to wait
+        behind something else; see ``take``.
+        """
         if number not in self._out:
             return None
         size, sent_s = self._out[number]
         while self._out and next(iter(self._out)) <= number:
             self._out.popitem(last=False)
-        if not size:
-            self._wanted = link.age_s(now_s) >= self.period_s and self.most_bytes > 0
-        return size, (now_s - sent_s) * 1e3
+        took_ms = (now_s - sent_s) * 1e3
+        if size:
+            self._kept, self._last_s = (size, took_ms), -np.inf
+            return None
+        # At first blocks have their chance to tell; a probe would wait behind them.
+        begun = self._begun_s is not None and now_s - self._begun_s >= self.period_s
+        unknown = link.age_s(now_s) >= self.period_s and self._kept is None
+        self._wanted = begun and unknown and self.most_bytes > 0
+        return took_ms
+
+    def take(self) -> tuple[int, float] | None:
+        """Bytes and milliseconds of a larger probe, to be asked for after each small one."""
+        kept, self._kept = self._kept, None
+        return kept
 
     def unanswered_s(self, now_s: float) -> float:
         """How long an answer has been waited for; 0 where none is."""
