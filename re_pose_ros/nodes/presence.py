@@ -41,7 +41,7 @@ class Presence:
         changed: Callable[[WorkerState], None],
         optional: Sequence[str] = (),
     ) -> None:
-        """``optional`` ones are watched, too, but not missed."""
+        """``optional`` ones are listened to, too, but neither missed nor found dead."""
         self._node = node
         self._optional = frozenset(optional)
         self._changed = changed
@@ -55,10 +55,11 @@ class Presence:
         if foreign - set(names):
             raise InputError(f"crop_workers names {min(foreign - set(names))}, which workers lacks")
         self.states = {name: WorkerState(name, name in foreign) for name in names}
-        profile_qos = qos.presence(node.values.real("liveliness_lease"))
+        watched = qos.presence(node.values.real("liveliness_lease"))
         for state in self.states.values():
             if not state.foreign:
-                self._watch(state, profile_qos)
+                # Within one process DDS takes a publisher for dead after its lease.
+                self._watch(state, qos.latched() if state.name in optional else watched)
 
     def _watch(self, state: WorkerState, profile_qos: QoSProfile) -> None:
         def on_profile(message: String) -> None:
