@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -263,7 +264,7 @@ def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     def load(weights: str, **_: object) -> Model:
         made = model_that_sees(10 if weights == "a" else 40, weights)
-        return Model(*(getattr(made, f) for f in made.__slots__[:-1]), tmp_path / f"{weights}.pt")
+        return replace(made, path=tmp_path / f"{weights}.pt")
 
     monkeypatch.setattr(profiling, "load_model", load)
     return tmp_path

@@ -298,7 +298,9 @@ def test_how_sharply_to_look_holds_from_the_next_frame_on() -> None:
 
 def test_what_is_told_is_planned_for() -> None:
     where = cases.context()
-    planner = cases.planner(PartitionSettings(budget_ms=300.0, unseen_frames=100))
+    planner = cases.planner(
+        PartitionSettings(budget_ms=300.0, unseen_frames=100, most_enlarged=2.0)
+    )
     for seed in range(4):
         told = cases.crowd(np.random.default_rng(seed), 20)
         told = ObjectDistribution.of(told.xyxy)

@@ -153,8 +153,12 @@ class LinkEstimate:
             self._update(high, now_s)
 
     def forget(self) -> None:
-        """What is measured next stands alone, as after an outage; until then nothing changes."""
+        """What is measured next stands alone, as after an outage; until then nothing changes.
+
+        What was lost in an outage tells nothing of what the link can carry.
+        """
         self.known = False
+        self._limit = None
 
     def _ceiling(self, now_s: float) -> float:
         """What may be believed at most."""
