@@ -36,15 +36,7 @@ class ClassifierHalves:
     @cached_property
     def cuts(self) -> dict[str, tuple[int, ...]]:
         """Of each exit, the cuts at which features can be sent, rising."""
-        network, maps = self.staged.network, self.staged.maps
-        return {
-            name: tuple(
-                cut
-                for cut in network.cuts(name)
-                if cut > 0 and all(stage in maps for stage in network.alive(cut, name))
-            )
-            for name in self.exits
-        }
+        return self.staged.network.sendable_cuts(self.staged.maps)
 
     def head(self, image: NDArray[np.uint8], input_size: int, setting: Setting) -> bytes:
         """What the robot sends for a picture (32, 32, 3) uint8 BGR; ``input_size`` is 32."""

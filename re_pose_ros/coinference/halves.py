@@ -57,15 +57,7 @@ class Halves:
     @cached_property
     def cuts(self) -> dict[str, tuple[int, ...]]:
         """Of each exit, the cuts at which features can be sent, rising."""
-        network, maps = self.staged.network, self.staged.maps
-        return {
-            name: tuple(
-                cut
-                for cut in network.cuts(name)
-                if cut > 0 and all(stage in maps for stage in network.alive(cut, name))
-            )
-            for name in self.exits
-        }
+        return self.staged.network.sendable_cuts(self.staged.maps)
 
     def check(self, setting: Setting) -> None:
         """Raises InputError where a setting is none of this network's."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -96,6 +96,21 @@ class StagedNetwork:
         shares the work in another way.
         """
         return (0, *self.used(exit)[1:])
+
+    def sendable_cuts(self, values: Collection[int]) -> dict[str, tuple[int, ...]]:
+        """Of each exit, the cuts behind 0 at which only these values are alive, rising.
+
+        Args:
+            values: indices of the stages whose values can be sent.
+        """
+        return {
+            exit.name: tuple(
+                cut
+                for cut in self.cuts(exit.name)
+                if cut > 0 and all(index in values for index in self.alive(cut, exit.name))
+            )
+            for exit in self.exits
+        }
 
     def alive(self, cut: int, exit: str) -> tuple[int, ...]:
         """What has to cross a cut: indices of stages before it (or ``PICTURE``), sorted.

@@ -23,6 +23,7 @@ from re_pose_ros.detection.networks import (
 from re_pose_ros.errors import InputError
 from re_pose_ros.scenes import CLASSES
 from re_pose_ros.training.crops import Crops, collect
+from re_pose_ros.training.resumable import weight_groups
 
 WIDTHS = {"scene-n": 0.125, "scene-s": 0.25}
 """The networks: YOLO11 with so many of its channels (yolo11n has 0.25)."""
@@ -146,7 +147,9 @@ def train_detector(
         device, memory_format=torch.channels_last
     )
     average = moving_average(network)
-    optimizer = torch.optim.AdamW(_groups(network), lr=settings.learning_rate, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(
+        weight_groups(network), lr=settings.learning_rate, betas=(0.9, 0.99)
+    )
     state = _State(network, average, optimizer)
     checkpoint = folder / f"{settings.network}.checkpoint"
     if checkpoint.exists():
@@ -172,15 +175,6 @@ def train_detector(
     path = folder / f"{settings.network}.pt"
     save_network(average.ema, path)
     return path
-
-
-def _groups(network: Any) -> list[dict[str, Any]]:
-    """Weight decay for what multiplies; none for biases and normalisation."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.01},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _learning_rate(iteration: int, settings: TrainSettings) -> float:

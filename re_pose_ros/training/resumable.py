@@ -110,7 +110,7 @@ def train(
     import torch
 
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    optimizer = torch.optim.AdamW(_groups(module), lr=course.learning_rate, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(weight_groups(module), lr=course.learning_rate, betas=(0.9, 0.99))
     state = _State(module, deepcopy(module).requires_grad_(False).eval(), optimizer)
     if checkpoint.exists():
         state.load(checkpoint, settings)
@@ -136,7 +136,7 @@ def train(
     return state.average, state.curve
 
 
-def _groups(module: Any) -> list[dict[str, Any]]:
+def weight_groups(module: Any) -> list[dict[str, Any]]:
     """Weight decay for what multiplies; none for biases and normalisation."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     return [
