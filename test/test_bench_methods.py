@@ -52,7 +52,7 @@ def policy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def only(name: str, **options: object) -> Method:
-    made = MethodSettings("net", SPEEDS, **options)  # type: ignore[arg-type]
+    made = MethodSettings(("net",), SPEEDS, **options)  # type: ignore[arg-type]
     (method,), _ = make_methods([name], made)
     return method
 
@@ -138,7 +138,7 @@ def test_a_method_forgets_where_a_sequence_begins() -> None:
 
 
 def test_memory_is_told() -> None:
-    made, missing = make_methods([*DEFAULT, "uniform"], MethodSettings("net", SPEEDS))
+    made, missing = make_methods([*DEFAULT, "uniform"], MethodSettings(("net",), SPEEDS))
     remembering = {method.name for method in made if method.remembers}
     assert remembering == {"clusters", "elf", "greedy", "re_pose"}
     assert {method.name for method in made} | missing.keys() == {*DEFAULT, "uniform"}
@@ -147,7 +147,8 @@ def test_memory_is_told() -> None:
 def test_what_is_not_installed_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_methods, "has_tiles", lambda: False)
     monkeypatch.setattr(bench_methods, "find_spec", lambda name: None)
-    made, missing = make_methods(["tiles", "sahi", "ultralytics_tile"], MethodSettings("n", SPEEDS))
+    names = ["tiles", "sahi", "ultralytics_tile"]
+    made, missing = make_methods(names, MethodSettings(("n",), SPEEDS))
     assert [method.name for method in made] == ["tiles"]
     assert "pip install sahi" in missing["sahi"]
     assert "has no option tile" in missing["ultralytics_tile"]
@@ -242,7 +243,7 @@ def test_the_truth_that_is_told_is_in_the_frame_and_to_be_found() -> None:
 )
 def test_names_have_to_be_known(names: list[str], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        make_methods(names, MethodSettings("net", SPEEDS))
+        make_methods(names, MethodSettings(("net",), SPEEDS))
 
 
 def test_ultralytics_tiles_are_asked_for_as_it_documents(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,3 +260,36 @@ def test_ultralytics_tiles_are_asked_for_as_it_documents(monkeypatch: pytest.Mon
     assert found.xyxy.tolist() == [[10, 20, 30, 40]] and found.class_id.tolist() == [1]
     (options,) = asked
     assert (options["tile"], options["imgsz"], options["conf"]) == (640, 640, 0.1)
+
+
+def test_planners_choose_from_all_networks_and_others_have_the_first() -> None:
+    networks = MethodSettings(("small", "large"), SPEEDS, input_sizes=(320, 640))
+    names = ["clusters", "re_pose@50", "re_pose@50/small", "clusters/large", "whole_640/large"]
+    made, _ = make_methods(names, networks)
+    assert [method.name for method in made] == names
+    asked = [[str(variant) for variant in method.variants] for method in made]  # type: ignore[attr-defined]
+    assert asked[0] == ["small@320", "small@640"]
+    assert asked[1] == ["small@320", "small@640", "large@320", "large@640"]
+    assert asked[2] == asked[0]
+    assert asked[3] == ["large@320", "large@640"]
+    assert asked[4] == ["large@640"]
+
+
+def test_budgets_go_to_the_method_by_its_whole_name() -> None:
+    networks = MethodSettings(("small", "large"), SPEEDS, budgets={"re_pose/large": 70.0})
+    made, _ = make_methods(["re_pose", "re_pose/large"], networks)
+    budgets = [method.make().settings.budget_ms for method in made]  # type: ignore[attr-defined]
+    assert budgets == [150.0, 70.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("clusters/medium", "not there; there are small, large"),
+        ("clusters/", "not there"),
+        ("sahi/large", "leave out '/large'"),
+    ],
+)
+def test_networks_that_a_method_cannot_have(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        make_methods([name], MethodSettings(("small", "large"), SPEEDS))

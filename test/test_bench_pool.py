@@ -88,3 +88,15 @@ def test_closing_ends_the_processes() -> None:
     assert all(process.is_alive() for process in processes)
     pool.close()
     assert not any(process.is_alive() for process in processes)
+
+
+def test_workers_have_all_networks_that_go_together() -> None:
+    detector = Detector("squares", load=bench_model.load, others=("core",))
+    with Pool(detector, 1) as pool:
+        assert pool.offer.models == ("squares", "core") and pool.offer.model == "squares"
+        image = np.zeros((64, 64, 3), np.uint8)
+        task = Task(encode_jpeg(image, 90), Block(0, 0, 64, 64), Variant("core", 64))
+        (answer,) = pool.run([(0, task)])
+        assert len(answer.detections) == 1  # of the other network there are none in a black picture
+    with pytest.raises(InputError, match="squares"):
+        Pool(Detector("squares", load=bench_model.load, others=("squares",)), 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,6 +20,7 @@ from re_pose_ros.bench.profiles import described, measured_profile, worker_profi
 from re_pose_ros.bench.result import Sample, Setup, result
 from re_pose_ros.bench.slowdown import speeds_at
 from re_pose_ros.datasets import AnnotatedFrames
+from re_pose_ros.detection.model import model_name
 from re_pose_ros.detection.profile import Profile
 from re_pose_ros.errors import InputError
 from re_pose_ros.evaluation.class_maps import class_map_of
@@ -78,10 +80,12 @@ def compare(
         options.detector.clock,
     )
     # Names and budgets are looked at before anything is loaded.
-    make_methods(options.methods, _method_settings(options, "unknown", {}))
+    weights = options.detector.weights, *options.detector.others
+    named = [model_name(Path(each)) for each in weights]
+    make_methods(options.methods, _method_settings(options, named, {}))
     with Pool(options.detector, options.workers) as pool:
         profile, problem = measured_profile(pool, options.input_sizes)
-        settings = _method_settings(options, pool.offer.model, worker_profiles(profile, speeds))
+        settings = _method_settings(options, pool.offer.models, worker_profiles(profile, speeds))
         methods, missing = make_methods(options.methods, settings)
         class_map = class_map_of(options.class_map, pool.offer.labels, labels)
         setup = Setup(
@@ -121,10 +125,10 @@ def _labels(data: Sequence[tuple[str, AnnotatedFrames]], options: BenchOptions) 
 
 
 def _method_settings(
-    options: BenchOptions, model: str, profiles: Mapping[str, Profile]
+    options: BenchOptions, models: Sequence[str], profiles: Mapping[str, Profile]
 ) -> MethodSettings:
     return MethodSettings(
-        model,
+        tuple(models),
         options.speed_by_worker(),
         options.slots,
         tuple(sorted(options.input_sizes)),

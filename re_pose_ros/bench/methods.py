@@ -45,6 +45,9 @@ DEFAULT = (
 )
 """What a bench compares when it is not told."""
 
+ON_ONE = ("sahi", "sahi_greedynmm", "ultralytics_tile")
+"""Packages that cut and detect by themselves, on one worker."""
+
 ELF_LOOK_EVERY = 3
 """As in the authors' code; the setting's default is for clusters."""
 
@@ -95,7 +98,8 @@ class MethodSettings:
     """What methods are made with.
 
     Attributes:
-        model: the network, as variants call it.
+        models: the networks, as variants call them; the first is that of most methods, planners
+            choose from all.
         workers: speed of each, by name; 1 is what times are measured at.
         slots: blocks per worker and frame of the partitioners that heed it.
         input_sizes: network inputs that ``clusters``, ``ground_truth`` and the like choose from.
@@ -106,7 +110,7 @@ class MethodSettings:
         clock: what the robot's times are taken by; see ``pool.Detector``.
     """
 
-    model: str
+    models: tuple[str, ...]
     workers: Mapping[str, float]
     slots: int = 8
     input_sizes: tuple[int, ...] = (320, 640)
@@ -116,8 +120,10 @@ class MethodSettings:
     budgets: Mapping[str, float] = field(default_factory=dict)
     clock: Clock = "wall"
 
-    def variants(self, sizes: Sequence[int]) -> tuple[Variant, ...]:
-        return tuple(Variant(self.model, size) for size in sizes)
+    def variants(self, sizes: Sequence[int], *, choice: bool = False) -> tuple[Variant, ...]:
+        """Of the first network, or with ``choice`` of all."""
+        models = self.models if choice else self.models[:1]
+        return tuple(Variant(model, size) for model in models for size in sizes)
 
 
 @dataclass
@@ -199,7 +205,7 @@ def make_methods(
     Args:
         names: of ``DEFAULT``, any partitioner, ``whole_<input size>``, a planner as of
             ``planners.Planner``, or ``sahi_greedynmm``, which has sahi merge by GREEDYNMM at any
-            confidence.
+            confidence. ``<name>/<network>`` is the method with that network alone.
         settings: what they are made with.
 
     Raises:
@@ -209,10 +215,10 @@ def make_methods(
     if twice:
         raise InputError(f"method '{min(twice)}' is given twice")
     for name in settings.budgets:
-        if Planner.parse(name) is None:
+        if Planner.parse(name.partition("/")[0]) is None:
             raise InputError(f"method '{name}' heeds no budget")
     reasons = {name: reason for name in names if (reason := unavailable(name))}
-    return [_make(name, settings) for name in names if name not in reasons], reasons
+    return [_with_network(name, settings) for name in names if name not in reasons], reasons
 
 
 def unavailable(name: str) -> str:
@@ -226,7 +232,25 @@ def unavailable(name: str) -> str:
     return ""
 
 
-def _make(name: str, settings: MethodSettings) -> Method:
+def _with_network(name: str, settings: MethodSettings) -> Method:
+    """A method by its whole name, with the network after the slash or all that there are."""
+    base, slash, network = name.partition("/")
+    if not slash:
+        return _make(name, settings)
+    if network not in settings.models:
+        raise InputError(
+            f"method '{name}' names a network that is not there; there are "
+            f"{', '.join(settings.models)}"
+        )
+    if base in ON_ONE:
+        raise InputError(f"method '{base}' takes the first network; leave out '/{network}'")
+    budgets = {base: settings.budgets[name]} if name in settings.budgets else {}
+    method = _make(base, replace(settings, models=(network,), budgets=budgets))
+    method.name = name
+    return method
+
+
+def _make(name: str, settings: MethodSettings) -> Partitioned:
     partition = settings.partition
     if planner := Planner.parse(name):
         return _planner(name, planner, settings)
@@ -237,7 +261,7 @@ def _make(name: str, settings: MethodSettings) -> Method:
     if name == "tiles":
         look = replace(partition, whole_size=partition.tile_size)
         return _on_all(name, lambda: SahiTiles(look), (look.tile_size,), settings, slots=_TILES)
-    if name in ("sahi", "sahi_greedynmm", "ultralytics_tile"):
+    if name in ON_ONE:
         return _on_fastest(name, settings)
     sizes = settings.input_sizes
     if name == "ground_truth":
@@ -265,6 +289,7 @@ def _planner(name: str, planner: Planner, settings: MethodSettings) -> Partition
         remembers=True,
         learns_from_all=True,
         told=planner.told,
+        choice=True,
     )
 
 
@@ -278,12 +303,16 @@ def _on_all(
     remembers: bool = False,
     learns_from_all: bool = False,
     told: bool = False,
+    choice: bool = False,
 ) -> Partitioned:
-    """A method on all workers, of ``settings.slots`` each unless told otherwise."""
+    """A method on all workers, of ``settings.slots`` each unless told otherwise.
+
+    With ``choice`` it may ask for any of the networks.
+    """
     return Partitioned(
         name,
         make,
-        settings.variants(sizes),
+        settings.variants(sizes, choice=choice),
         settings.workers,
         slots or settings.slots,
         settings.profiles,

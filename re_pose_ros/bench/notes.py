@@ -13,7 +13,7 @@ def settings(options: BenchOptions, class_map: str) -> dict[str, Any]:
     detector, fusion = options.detector, asdict(options.fusion)
     return {
         "methods": list(options.methods),
-        "weights": detector.weights,
+        "weights": [detector.weights, *detector.others],
         "confidence": detector.confidence,
         "observed_confidence": options.observed_confidence,
         "input_sizes": list(options.input_sizes),
@@ -81,6 +81,8 @@ def _methods(options: BenchOptions) -> dict[str, str]:
     return {
         "accuracy": "COCO's, by pycocotools, of all detections from the confidence in settings; "
         "ignored objects and regions cost nothing; precision and recall at 0.25",
+        "networks": "planners choose from all networks, block by block; other methods have the "
+        "first. <method>/<network>: with that network alone",
         "sahi": "the sahi package around the same network on one worker, to which the whole frame "
         f"goes as one JPEG; slices in native batches; {merging} (sahi_greedynmm: GREEDYNMM at any "
         "confidence)",

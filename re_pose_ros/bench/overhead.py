@@ -170,7 +170,7 @@ def _profile(options: OverheadOptions) -> Profile:
 def _method(options: OverheadOptions, profile: Profile) -> Partitioned:
     workers = {f"edge_{k}": 1.0 for k in range(options.workers)}
     settings = MethodSettings(
-        profile.models[0],
+        profile.models,
         workers,
         options.slots,
         tuple(sorted(set(options.input_sizes))),

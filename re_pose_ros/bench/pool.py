@@ -8,7 +8,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -42,7 +42,8 @@ class Detector:
     """What every worker loads, and what it needs for jobs that cut images by themselves.
 
     Attributes:
-        weights: as for ``detection.model.load_model``.
+        weights: as for ``detection.model.load_model``; every method may use it.
+        others: more of them, for planners to choose from and for methods that name them.
         confidence: least confidence of a detection.
         tile_size: side of a tile in pixels, also the network's input for it.
         overlap: share of a tile that its neighbour sees too.
@@ -59,6 +60,7 @@ class Detector:
     overlap: float = 0.2
     clock: Clock = "wall"
     load: Callable[..., Model] = load_model
+    others: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.clock not in CLOCKS:
@@ -104,19 +106,28 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the workers' network is.
+    """What the workers' networks are.
 
     Attributes:
-        model: its name.
+        paths: their weights by name, the first that of most methods; None where one was loaded from
+            no file.
         labels: class names by class id.
-        device: where it runs.
-        path: its weights; None where it was loaded from no file.
+        device: where they run.
     """
 
-    model: str
+    paths: Mapping[str, Path | None]
     labels: tuple[str, ...]
     device: str
-    path: Path | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The networks' names."""
+        return tuple(self.paths)
+
+    @property
+    def model(self) -> str:
+        """The first of them."""
+        return self.models[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +143,7 @@ class Pool:
 
     Attributes:
         cores: the core of each worker.
-        offer: their network.
+        offer: their networks.
     """
 
     def __init__(self, detector: Detector, workers: int) -> None:
@@ -238,9 +249,12 @@ def _serve(link: Connection, detector: Detector, core: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the bench decides
     with suppress(BrokenPipeError):
         try:
-            model = detector.load(detector.weights, confidence=detector.confidence, threads=1)
-            jobs = _Jobs(model, detector)
-            link.send(Offer(model.name, model.labels, model.device, model.path))
+            models = [
+                detector.load(weights, confidence=detector.confidence, threads=1)
+                for weights in (detector.weights, *detector.others)
+            ]
+            jobs = _Jobs(models, detector)
+            link.send(jobs.offer)
             for task in _received(link):
                 link.send(jobs.answer(task))
         except InputError as error:
@@ -286,13 +300,19 @@ class _Stopwatch:
 class _Jobs:
     """What a worker can do with an image; set up when it is first asked for."""
 
-    def __init__(self, model: Model, detector: Detector) -> None:
-        self._model = model
+    def __init__(self, models: Sequence[Model], detector: Detector) -> None:
+        """Raises InputError where the models do not fit together."""
+        self._model = models[0]
         self._detector = detector
         self._clock = detector.clock
-        self._worker = Worker([model], _SIZES)
+        self._worker = Worker(models, _SIZES)
         self._ready: dict[str, Callable[[NDArray[np.uint8]], Detections]] = {}
         self._seen: set[tuple[str, tuple[int, ...], Variant | None]] = set()
+
+    @property
+    def offer(self) -> Offer:
+        paths = {model.name: model.path for model in self._worker.models}
+        return Offer(paths, self._worker.labels, self._worker.device)
 
     def answer(self, task: Task) -> Answer:
         if task.job != "detect" and task.job not in self._ready:

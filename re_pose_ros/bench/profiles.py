@@ -1,4 +1,4 @@
-"""What the pool's network can do, as workers of the graph tell before they start."""
+"""What the pool's networks can do, as workers of the graph tell before they start."""
 
 from __future__ import annotations
 
@@ -27,39 +27,41 @@ _GREY = 114
 
 
 def measured_profile(pool: Pool, input_sizes: Sequence[int]) -> tuple[Profile, str]:
-    """The network's profile on the pool's first core.
+    """The networks' profile on the pool's first core.
 
     As ``detection.profile.measure``: the median time for an empty picture of 16:9, without
     decoding, but by the clock of the pool's detector. Accuracy is what is known beside the
-    weights.
+    weights of each.
 
     Args:
         pool: its first worker has to be idle.
         input_sizes: of the variants, in pixels.
 
     Returns:
-        The profile, and what was wrong with the file beside the weights; empty where nothing was.
+        The profile, and what was wrong with files beside weights; empty where nothing was.
 
     Raises:
         InputError: the worker ended or failed.
     """
     offer = pool.offer
     entries = []
-    for size in sorted(set(input_sizes)):
-        variant = Variant(offer.model, size)
+    sizes = sorted(set(input_sizes))
+    for variant in (Variant(name, size) for name in offer.models for size in sizes):
+        size = variant.input_size
         picture = np.full((max(round(size * 9 / 16), 1), size, 3), _GREY, np.uint8)
         roi = whole(size, picture.shape[0])
         task = Task(encode_jpeg(picture, 90), roi, variant)
         times = [pool.run([(0, task)])[0].detect_ms for _ in range(WARMUP + REPEATS)]
         entries.append(VariantProfile(variant, float(np.median(times[WARMUP:]))))
     profile = Profile("core", offer.device, offer.labels, tuple(entries))
-    beside = profile_beside(offer.path) if offer.path else None
-    if beside is None or not beside.exists():
-        return profile, ""
-    try:
-        return with_accuracy(profile, read_profile(beside), beside), ""
-    except InputError as error:
-        return profile, str(error)
+    problems = []
+    for beside in (profile_beside(path) for path in offer.paths.values() if path):
+        try:
+            if beside.exists():
+                profile = with_accuracy(profile, read_profile(beside), beside)
+        except InputError as error:
+            problems.append(str(error))
+    return profile, "; ".join(problems)
 
 
 def worker_profiles(profile: Profile, speeds: Mapping[str, float]) -> dict[str, Profile]:

@@ -88,6 +88,7 @@ def result(
         "commit": commit(),
         "packages": _packages(),
         "model": setup.offer.model,
+        "models": list(setup.offer.models),
         "data": list(setup.specs),
         "seeds": _scene_seeds(setup.specs),
         "frames": len(samples),

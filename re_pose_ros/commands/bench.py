@@ -65,7 +65,13 @@ def _add_partition(what: Commands[argparse.ArgumentParser]) -> None:
 def _add_conditions(parser: argparse.ArgumentParser) -> None:
     """What holds for all methods of a run."""
     add = parser.add_argument
-    add("--model", default="scene-n", help="embedded, or weights that ultralytics loads")
+    add(
+        "--model",
+        default="scene-n",
+        metavar="MODEL,...",
+        help="embedded, or weights that ultralytics loads; of several, planners choose from all, "
+        "other methods have the first, and <method>/<network> that one alone",
+    )
     add("--confidence", type=float, default=0.05, help="least that is evaluated")
     add(
         "--observed-confidence",
@@ -200,14 +206,18 @@ def _conditions(arguments: argparse.Namespace, methods: tuple[str, ...]) -> Benc
 
     settings = pairs(arguments.set)
     partition, fusion = node_settings(settings)
+    weights = _names(arguments.model)
+    if not weights:
+        raise InputError("--model names no network")
     return BenchOptions(
         methods=methods,
         detector=Detector(
-            arguments.model,
+            weights[0],
             arguments.confidence,
             partition.tile_size,
             partition.overlap,
             arguments.clock,
+            others=weights[1:],
         ),
         slots=arguments.slots,
         input_sizes=tuple(whole_numbers("--input-sizes", arguments.input_sizes)),
