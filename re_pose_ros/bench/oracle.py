@@ -193,7 +193,6 @@ def _score(
         conditions=conditions,
         outlook=outlook(own, conditions),
         choices=own,
-        closest=np.full(len(index), -1, np.int64),
-        parts=(None,) * len(index),
+        known=(None,) * len(index),
     )
     return state.score(terms)

@@ -19,6 +19,8 @@ PER_OCTAVE = 8
 SMALLEST, BINS = 2.0, 72
 """Size in pixels at which the first bin begins, and how many there are: to 1024 pixels."""
 
+_OUTWARDS = np.array([[-1.0], [-1.0], [1.0], [1.0]])
+
 
 def size_bins(sizes: Floats) -> Integers:
     """The bin of each size in pixels, those beyond the ends in the first and the last."""
@@ -205,33 +207,42 @@ def parted(objects: Objects, members: Sequence[Integers]) -> list[tuple[Integers
     if not members:
         return []
     counts = np.array([len(own) for own in members])
-    there = np.arange(counts.max()) < counts[:, None]
+    longest = int(counts.max())
+    there = np.arange(longest) < counts[:, None]
     padded = np.zeros(there.shape, np.int64)
     padded[there] = np.concatenate(members)
-    order = _along_axes(objects, padded, there)
-    low, high = objects.reach[order, :2], objects.reach[order, 2:]
-    low[:, ~there], high[:, ~there] = np.inf, -np.inf  # makes no rectangle larger
-    areas = _running_areas(low, high)[:, :, :-1]
-    areas = areas + _running_areas(low[:, :, ::-1], high[:, :, ::-1])[:, :, -2::-1]
-    areas[:, ~there[:, 1:]] = np.inf
-    cut = areas.argmin(axis=2)
-    axis = np.take_along_axis(areas, cut[:, :, None], 2)[:, :, 0].argmin(axis=0).tolist()
-    found = []
-    for k, count in enumerate(counts.tolist()):
-        own, at = order[axis[k], k], int(cut[axis[k], k]) + 1
-        found.append((np.sort(own[:at]), np.sort(own[at:count])))
-    return found
-
-
-def _along_axes(objects: Objects, padded: Integers, there: NDArray[np.bool_]) -> Integers:
-    """The objects of (K, M) in the order of x and of y, shape (2, K, M), with the padding last."""
-    centre = np.where(there, objects.centre.T[:, padded], np.inf)
+    # In the order of the centres along x and y, shape (2, K, M), with the padding last.
+    centre = np.where(there, objects.centre.T.take(padded, axis=1), np.inf)
     order = centre.argsort(axis=2, kind="stable")
-    return np.asarray(padded[np.arange(len(padded))[:, None], order])
+    rows = np.arange(len(members))[:, None]
+    # Left and top with the sign by which further out is always larger.
+    outer = (objects.reach.T * _OUTWARDS).take(padded[rows, order], axis=1)
+    outer = np.where(there, outer, -np.inf)  # makes no rectangle larger
+    areas = _running_areas(outer)[:, :, :-1]
+    areas += _running_areas(outer[..., ::-1])[:, :, -2::-1]
+    areas[:, ~there[:, 1:]] = np.inf
+    # Of cuts that are alike, the first along x.
+    both = areas.swapaxes(0, 1).reshape(len(members), -1).argmin(axis=1)
+    axis, cut = np.divmod(both, longest - 1)
+    chosen = order[axis, rows[:, 0]]
+    first = np.zeros(there.shape, bool)
+    first[rows, chosen] = np.arange(longest) <= cut[:, None]
+    firsts = _divided(padded[first], cut + 1)
+    others = _divided(padded[there & ~first], counts - cut - 1)
+    return list(zip(firsts, others, strict=True))
 
 
-def _running_areas(low: Floats, high: Floats) -> Floats:
-    """Areas of the rectangles around the first 1, 2, ... of (..., M, 2) boxes, shape (..., M)."""
-    with np.errstate(invalid="ignore"):
-        sides = np.maximum.accumulate(high, axis=-2) - np.minimum.accumulate(low, axis=-2)
-        return np.asarray(sides[..., 0] * sides[..., 1])
+def _divided(values: Integers, counts: Integers) -> list[Integers]:
+    """As ``numpy.split``, which takes several times as long, with so many in each part."""
+    ends = counts.cumsum().tolist()
+    return [values[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def _running_areas(outer: Floats) -> Floats:
+    """Areas of the rectangles around the first 1, 2, ... of M boxes, shape (..., M).
+
+    ``outer`` (4, ..., M) are the boxes' sides, left and top negative.
+    """
+    furthest = np.maximum.accumulate(outer, axis=-1)
+    sides = furthest[:2] + furthest[2:]
+    return np.asarray(sides[0] * sides[1])

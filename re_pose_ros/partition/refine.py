@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,48 +50,55 @@ class Terms:
     count: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class State:
-    """Groups, with all that is asked about them.
+    """Groups, with all that is asked about them; what not all states are asked, when it is.
 
     Attributes:
         groups: K of them.
         conditions: what there is to look with.
         outlook: of the groups.
         choices: what can be done with them.
-        closest: (K,) the group to merge each with; -1 where it is alone.
-        parts: per group its two parts, or None where it cannot be split or the agent does not see
-            it.
+        known: per group its two parts, where they are known already.
     """
 
     groups: Groups
     conditions: Conditions
     outlook: Outlook
     choices: Choices
-    closest: NDArray[np.int64]
-    parts: tuple[Groups | None, ...]
+    known: tuple[Groups | None, ...]
 
     @classmethod
     def of(cls, groups: Groups, conditions: Conditions, before: State | None = None) -> State:
         """The state of these groups; what ``before`` knows of the same groups is taken over."""
         choices = Choices.of(groups.weight, groups.sides, conditions)
-        near = None if before is None else before.outlook.price
-        view = outlook(choices, conditions, near)
-        closest = np.full(len(groups), -1, np.int64)
-        if len(groups) > 1:
-            closest = groups.gaps().argmin(axis=1)
-        known = {}
-        if before is not None:
-            known = {
-                id(own): part
-                for own, part in zip(before.groups.members, before.parts, strict=True)
-                if part is not None
-            }
-        parts = [known.get(id(own)) for own in groups.members]
-        new = [k for k in _order(choices).tolist() if parts[k] is None]
-        for k, part in zip(new, groups.parts(new), strict=True):
+        if before is None:
+            return cls(groups, conditions, outlook(choices, conditions), choices, _none(groups))
+        view = outlook(choices, conditions, before.outlook.price)
+        parts = {id(own): p for own, p in zip(before.groups.members, before.parts, strict=True)}
+        known = tuple([parts.get(id(own)) for own in groups.members])
+        return cls(groups, conditions, view, choices, known)
+
+    @cached_property
+    def closest(self) -> NDArray[np.int64]:
+        """(K,) the group to merge each with; -1 where it is alone."""
+        if len(self.groups) < 2:
+            return np.full(len(self.groups), -1, np.int64)
+        return self.groups.gaps().argmin(axis=1)
+
+    @cached_property
+    def parts(self) -> tuple[Groups | None, ...]:
+        """Per group its two parts, or None where it cannot be split or the agent does not see it."""
+        parts = list(self.known)
+        new = [k for k in self.order.tolist() if parts[k] is None]
+        for k, part in zip(new, self.groups.parts(new), strict=True):
             parts[k] = part
-        return cls(groups, conditions, view, choices, closest, tuple(parts))
+        return tuple(parts)
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """The groups that the agent sees, at most MOST of them: those with most work first."""
+        return np.argsort(-self.choices.work[:, -1], kind="stable")[:MOST]
 
     def score(self, terms: Terms) -> float:
         """How good the groups are, about 0 to 1.
@@ -115,13 +123,9 @@ class State:
             good -= terms.count * len(self.groups) / conditions.slots
         return good
 
-    def order(self) -> NDArray[np.int64]:
-        """The groups that the agent sees, at most MOST of them: those with most work first."""
-        return _order(self.choices)
-
     def applied(self, action: int) -> State | None:
         """The state after an action; None where it stops or cannot be done."""
-        order = self.order()
+        order = self.order
         if action == 0:
             return None
         k = (action - 1) % MOST
@@ -140,7 +144,7 @@ class State:
 
     def possible(self) -> NDArray[np.bool_]:
         """(ACTIONS,) which actions can be done."""
-        order = self.order()
+        order = self.order
         mask = np.zeros(ACTIONS, bool)
         mask[0] = True
         mask[1 : 1 + len(order)] = self.closest[order] >= 0
@@ -154,13 +158,13 @@ class State:
         networks, workers and budgets of all sizes.
         """
         rows = np.zeros((MOST, GROUP_FEATURES), np.float32)
-        order = self.order()
+        order = self.order
         rows[: len(order)] = _group_features(self)[order]
         return rows, _frame_features(self, step)
 
 
-def _order(choices: Choices) -> NDArray[np.int64]:
-    return np.argsort(-choices.work[:, -1], kind="stable")[:MOST]
+def _none(groups: Groups) -> tuple[None, ...]:
+    return (None,) * len(groups)
 
 
 def _group_features(state: State) -> Floats:
@@ -292,7 +296,7 @@ def greedy(state: State, step: int) -> int:
     del step
     net, _ = state.choices.best(state.outlook.price)
     merge, split = _gains(state, net)
-    order = state.order()
+    order = state.order
     gains = np.full(ACTIONS, -np.inf)
     gains[0] = 1e-9
     gains[1 : 1 + len(order)] = np.where(state.closest[order] >= 0, merge[order], -np.inf)
