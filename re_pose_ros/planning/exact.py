@@ -58,6 +58,7 @@ class _Search:
 
     Attributes:
         problem, relaxation, goal: what is searched.
+        load: (B, W, V) speed x time; 0 where there is no variant.
         floor: scores up to this are of no interest.
         shortest: (B + 1, W) ms of the shortest variant among the blocks from b on.
         richest: (B + 1, B + 1) value of the best n blocks among those from b on; None where there
@@ -71,6 +72,7 @@ class _Search:
     problem: Problem
     relaxation: Relaxation
     goal: Goal
+    load: Floats
     floor: float
     shortest: Floats
     richest: Floats | None
@@ -95,9 +97,8 @@ def search(
         scores = _scores(task, states, level)
         kept = np.flatnonzero(scores > task.floor)
         if kept.size > width:
-            ranked = kept[np.argsort(-scores[kept], kind="stable")]
-            lost = max(lost, float(scores[ranked[width]]))
-            kept = np.sort(ranked[:width])
+            kept, best_lost = _widest(scores, kept, width)
+            lost = max(lost, best_lost)
         if kept.size == 0:
             return None, lost == -np.inf
         scores = scores[kept]
@@ -111,6 +112,21 @@ def search(
         worker[level], variant[level] = on[at], columns[at]
         at = int(parents[at])
     return (worker, variant), proved
+
+
+def _widest(scores: Floats, kept: Integers, width: int) -> tuple[Integers, float]:
+    """The ``width`` of ``kept`` with the best scores, of equal ones the first, and the next score.
+
+    In rising order; sorting all of them takes several times as long.
+    """
+    own = scores[kept]
+    behind = len(own) - width
+    ordered = np.partition(own, (behind - 1, behind))
+    least = ordered[behind]
+    left = own > least
+    equal = (own == least).nonzero()[0]
+    left[equal[: width - np.count_nonzero(left)]] = True
+    return kept[left], float(ordered[behind - 1])
 
 
 def _prepare(problem: Problem, relaxation: Relaxation, goal: Goal) -> _Search:
@@ -138,8 +154,17 @@ def _prepare(problem: Problem, relaxation: Relaxation, goal: Goal) -> _Search:
     times = problem.time.reshape(workers, -1)
     state = np.column_stack([times, problem.slots])
     alike = (state[:, None] == state).all(2) & np.tri(workers, k=-1, dtype=bool)
+    finite = np.where(np.isfinite(problem.time), problem.time, 0.0)
     return _Search(
-        problem, relaxation, goal, floor, shortest, richest, paid, alike if alike.any() else None
+        problem,
+        relaxation,
+        goal,
+        (finite * problem.speed[:, None, None]).swapaxes(0, 1),
+        floor,
+        shortest,
+        richest,
+        paid,
+        alike if alike.any() else None,
     )
 
 
@@ -149,16 +174,20 @@ def _scores(task: _Search, states: _States, level: int) -> Floats:
     A worth that no completion exceeds, or minus a makespan that none goes below; -inf where the
     block does not fit.
     """
-    problem, speed, time = task.problem, task.problem.speed[:, None], task.problem.time[:, level]
+    problem, time = task.problem, task.problem.time[:, level]
     free = problem.budget - states.load
     left = free[:, :, None] - time
     allowed = left >= 0
     allowed &= _open(task, states)[:, :, None]
     value = (states.value[:, None] + problem.value[level])[:, None]
-    done = np.where(allowed, states.load[:, :, None] + time, 0.0)
-    span = np.maximum(states.span[:, None, None], done)
-    work = states.work[:, None, None] + np.where(np.isfinite(time), time, 0.0) * speed
+    span: Floats | None = None
+    work: Floats | None = None
+    if task.goal.target is not None or task.paid is not None:
+        done = np.where(allowed, states.load[:, :, None] + time, 0.0)
+        span = np.maximum(states.span[:, None, None], done)
+        work = states.work[:, None, None] + task.load[level]
     if task.goal.target is not None:
+        assert span is not None and work is not None
         sent = _haste(task, level, value, span, work)
         unsent = _haste(task, level, states.value, states.span, states.work)
     else:
@@ -166,10 +195,12 @@ def _scores(task: _Search, states: _States, level: int) -> Floats:
         soon = task.shortest[level + 1]
         useful = np.where(free >= soon, free * problem.speed, 0.0)
         base = useful.sum(1)
-        room = np.where(allowed & (left >= soon[:, None]), left, 0.0) * speed
+        room = np.where(allowed & (left >= soon[:, None]), left, 0.0) * problem.speed[:, None]
         room += (base[:, None] - useful)[:, :, None]
-        slots = np.minimum(problem.slots.sum() - states.count.sum(1), len(problem.block))
-        fewer = np.maximum(slots - 1, 0)[:, None, None]
+        slots = fewer = None
+        if task.richest is not None:
+            slots = np.minimum(problem.slots.sum() - states.count.sum(1), len(problem.block))
+            fewer = np.maximum(slots - 1, 0)[:, None, None]
         sent = _worth(task, level, value, span, work, room, fewer)
         unsent = _worth(task, level, states.value, states.span, states.work, base, slots)
     return np.concatenate([np.where(allowed, sent, -np.inf).ravel(), unsent])
@@ -189,17 +220,20 @@ def _worth(
     task: _Search,
     level: int,
     value: Floats,
-    span: Floats,
-    work: Floats,
+    span: Floats | None,
+    work: Floats | None,
     room: Floats,
-    slots: Integers,
+    slots: Integers | None,
 ) -> Floats:
-    """Bound of value minus price x makespan with the blocks after ``level``."""
+    """Bound of value minus price x makespan with the blocks after ``level``.
+
+    ``span`` and ``work`` are asked for only with a price, ``slots`` where they may be too few.
+    """
     relaxation, behind = task.relaxation, level + 1
     rest = relaxation.best[behind].take(relaxation.cells(room), mode="clip")
-    if task.richest is not None:
+    if task.richest is not None and slots is not None:
         rest = np.minimum(rest, task.richest[behind].take(slots))
-    if task.paid is None:
+    if task.paid is None or span is None or work is None:
         return value + rest
     # Either the makespan stays and so does what fits into it, or it grows with the work.
     price, capacity = task.goal.price, float(task.problem.speed.sum())
@@ -229,18 +263,19 @@ def _follow(
     """The states behind the kept scores, and for each its parent, worker and variant."""
     workers, variants = len(problem.slots), problem.value.shape[1]
     sendings = len(states.value) * workers * variants
-    unsent = kept >= sendings
-    parent = np.where(unsent, kept - sendings, kept // (workers * variants))
-    worker = np.where(unsent, workers, kept // variants % workers)
-    variant = np.where(unsent, 0, kept % variants)
-    load, count = states.load[parent], states.count[parent]
+    # They rise, so that those without the block come last.
+    sent = int(kept.searchsorted(sendings))
+    parent, worker, variant = kept - sendings, np.full(len(kept), workers), np.zeros_like(kept)
+    place, column = np.divmod(kept[:sent], variants)
+    parent[:sent], on = np.divmod(place, workers)
+    worker[:sent], variant[:sent] = on, column
+    load, count = states.load.take(parent, axis=0), states.count.take(parent, axis=0)
     value, span, work = states.value[parent], states.span[parent], states.work[parent]
-    rows = np.flatnonzero(~unsent)
-    on, column = worker[rows], variant[rows]
+    rows = np.arange(sent)
     time = problem.time[on, level, column]
     load[rows, on] += time
     count[rows, on] += 1
-    value[rows] += problem.value[level, column]
-    span[rows] = np.maximum(span[rows], load[rows, on])
-    work[rows] += problem.speed[on] * time
+    value[:sent] += problem.value[level, column]
+    np.maximum(span[:sent], load[rows, on], out=span[:sent])
+    work[:sent] += problem.speed[on] * time
     return _States(load, count, value, span, work), (parent, worker, variant)
