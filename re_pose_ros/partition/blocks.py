@@ -30,6 +30,9 @@ TOLERATED = 0.03
 """Share of the budget by which a plan may be late before it is made anew."""
 LEAST_SHARE, MOST_SHARE = 0.2, 1.2
 """What is planned with is between these shares of the budget."""
+MISSED_VALUE = 0.005
+"""Share of a plan's value that may be missed so that it is made sooner; recall is known less well
+than that."""
 LEAST_VALUE = 1e-6
 """What a required look is worth at least, so that it can be chosen."""
 
@@ -258,7 +261,8 @@ def _solved(
         task.slots,
         task.required,
     )
-    return solve(options, Objective(settings.objective, LATENCY_SHARE, price))
+    objective = Objective(settings.objective, LATENCY_SHARE, price)
+    return solve(options, objective, tolerated=MISSED_VALUE)
 
 
 def _simulated(

@@ -52,7 +52,9 @@ class _Found:
     proved: bool = False
 
 
-def solve(options: Options, objective: Objective | None = None) -> Assignment:
+def solve(
+    options: Options, objective: Objective | None = None, *, tolerated: float = 0.0
+) -> Assignment:
     """Choose for each block a variant and a worker, or not to send it.
 
     As many required blocks as the budget allows are sent before all others. If that is none, the
@@ -68,6 +70,9 @@ def solve(options: Options, objective: Objective | None = None) -> Assignment:
     Args:
         options: values, times, budget.
         objective: what to be best in; accuracy by default.
+        tolerated: accuracy: share of the value that may be missed for the sake of time. Above 0 the
+            exhaustive search is left out where it could gain no more than that, and always for the
+            makespan, which comes second.
     """
     objective = objective or Objective()
     price = objective.price if objective.name == "balanced" else 0.0
@@ -76,9 +81,9 @@ def solve(options: Options, objective: Objective | None = None) -> Assignment:
     wanted = _wanted(problem, relaxation, price)
     # Where the budget is not to be used up, this is only where another search begins.
     begins = objective.name == "latency" or wanted < problem.budget
-    found = _greatest(problem, relaxation, FEWER_ROUNDS if begins else ROUNDS)
+    found = _greatest(problem, relaxation, FEWER_ROUNDS if begins else ROUNDS, tolerated)
     if options.required.any() and found.value < problem.bonus / 2:
-        late = _send_late(options, objective)
+        late = _send_late(options, objective, tolerated)
         if late is not None:
             return late
     bound = found.value if found.value_proved else float(relaxation.best[0, -1])
@@ -92,7 +97,7 @@ def solve(options: Options, objective: Objective | None = None) -> Assignment:
     else:
         short = _with(problem, local_search.shorten(problem, found.placement))
         short = replace(short, value_proved=found.value_proved)
-        found = _hurry(problem, relaxation, short, found.value)
+        found = short if tolerated > 0 else _hurry(problem, relaxation, short, found.value)
     return _assignment(options, problem, found, bound)
 
 
@@ -111,7 +116,9 @@ def _with(problem: Problem, placement: Placement) -> _Found:
     )
 
 
-def _greatest(problem: Problem, relaxation: Relaxation, rounds: int) -> _Found:
+def _greatest(
+    problem: Problem, relaxation: Relaxation, rounds: int, tolerated: float
+) -> _Found:
     """The greatest value within the budget; its makespan as it comes."""
     if not problem.speed.any():
         nobody = np.full(len(problem.block), len(problem.slots))
@@ -124,6 +131,8 @@ def _greatest(problem: Problem, relaxation: Relaxation, rounds: int) -> _Found:
     best = _with(problem, placement)
     if best.value >= bound:
         return replace(best, value_proved=True)
+    if bound - best.value <= tolerated * (best.value % problem.bonus):
+        return best
     if width := _width(problem):
         placed, proved = search(problem, relaxation, Goal(best.value), width)
         if placed is not None:
@@ -229,7 +238,7 @@ def _makespan(options: Options, variant: Integers, worker: Integers) -> float:
     return float(done[worker[sent]].max(initial=0.0))
 
 
-def _send_late(options: Options, objective: Objective) -> Assignment | None:
+def _send_late(options: Options, objective: Objective, tolerated: float) -> Assignment | None:
     """The required block that is done soonest although that is over the budget, and the rest."""
     open_slots = options.slots > 0
     done = options.offset_ms[:, None, None] + options.time_ms
@@ -240,7 +249,8 @@ def _send_late(options: Options, objective: Objective) -> Assignment | None:
     value, slots = options.value.copy(), options.slots.copy()
     value[block], slots[worker] = 0.0, 0
     none = np.zeros_like(options.required)
-    rest = solve(replace(options, value=value, slots=slots, required=none), objective)
+    left = replace(options, value=value, slots=slots, required=none)
+    rest = solve(left, objective, tolerated=tolerated)
     rest.variant[block], rest.worker[block] = variant, worker
     gained = float(options.value[block, variant])
     return replace(
