@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -53,6 +54,12 @@ class Workforce:
             worth = self._worth = Worth.of(variants, recall, most_enlarged)
         return worth
 
+    def _renew_worth(self) -> None:
+        """With what was learned since, now, since nobody waits, and not when a frame does."""
+        if self._worth is not None:
+            recall = self.experience.corrected(self._profiled)
+            self._worth = Worth.of(self._worth.variants, recall, self._worth.most_enlarged)
+
     def recall(self, variant: Variant | None, sizes: Floats) -> Floats:
         """As ``distribution.detectability.Recall``."""
         model = "" if variant is None else variant.model
@@ -74,8 +81,8 @@ class Workforce:
         """What there is to look with, as refining groups sees it; ``workers`` with their slots."""
         names = list(workers)
         nominal = np.array([[profiled_pixels(variant) for variant in variants]])
-        at_nominal = self.costs.compute_times(names, variants, nominal)[:, 0]
-        at_half = self.costs.compute_times(names, variants, nominal / 2)[:, 0]
+        times = self.costs.compute_times(names, variants, np.concatenate([nominal, nominal / 2]))
+        at_nominal, at_half = times[:, 0], times[:, 1]
         fastest = int(np.where(np.isfinite(at_nominal), at_nominal, 0.0).sum(axis=1).argmin())
         slope = (at_nominal[fastest] - at_half[fastest]) / (nominal[0] / 2)
         base = at_nominal[fastest] - slope * nominal[0]
@@ -98,18 +105,18 @@ class Workforce:
     def observe(self, outcome: FrameOutcome, expected: ObjectDistribution) -> None:
         """Take what the blocks of a frame took, and what was found of what was expected."""
         self.experience.take(expected, outcome.detections, outcome.blocks, outcome.answered)
-        self._worth = None
+        self._renew_worth()
         sums: dict[str, _Sums] = {}
         for planned, came in zip(outcome.blocks, outcome.outcomes, strict=False):
             worker, request = planned.slot.worker, planned.request
             if worker not in self._profiles or request.variant is None:
                 continue
             own = sums.setdefault(worker, _Sums())
-            pixels = float(np.prod(request.image_size))
+            pixels = float(math.prod(request.image_size))
             if came.compute_ms is not None and came.compute_ms > 0:
                 area = input_area(request.block.width, request.block.height, request.variant)
                 usual = self.costs.compute_ms(worker, request.variant, area)
-                if np.isfinite(usual):
+                if math.isfinite(usual):
                     own.ratios.append(came.compute_ms / usual)
                     own.compute_ms += came.compute_ms
                     own.usual_ms += usual

@@ -65,6 +65,10 @@ def usefulness(sizes: Floats) -> Floats:
     return np.asarray((1 + 0.05 * octaves) / 1.15)
 
 
+_FAR = bin_middles()[0] * 2 ** (np.arange(-_PAD, BINS + _PAD) / PER_OCTAVE)
+_USEFUL = usefulness(_FAR)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Views:
     """K blocks on the inputs of V variants.
@@ -109,9 +113,8 @@ class Worth:
 
         The recall is weighted by ``usefulness``.
         """
-        far = bin_middles()[0] * 2 ** (np.arange(-_PAD, BINS + _PAD) / PER_OCTAVE)
         models = list(dict.fromkeys(variant.model for variant in variants))
-        windows = [sliding_window_view(recall(m, far) * usefulness(far), BINS) for m in models]
+        windows = [sliding_window_view(recall(m, _FAR) * _USEFUL, BINS) for m in models]
         sizes = np.array([variant.input_size for variant in variants], np.float64)
         network = np.array([models.index(variant.model) for variant in variants], np.intp)
         return cls(tuple(variants), sizes, network, tuple(windows), most_enlarged)
@@ -139,10 +142,13 @@ class Worth:
             scale: (K, V) as of ``Views``.
         """
         shift = np.rint(PER_OCTAVE * np.log2(scale)).astype(np.int64)
-        np.clip(shift, -_PAD, _PAD, out=shift)
-        found = np.empty(scale.shape)
-        for network, windows in enumerate(self.windows):
-            own = self.network == network
-            found[:, own] = np.matmul(windows[shift[:, own] + _PAD], weight[:, :, None])[:, :, 0]
+        shift = np.minimum(np.maximum(shift, -_PAD), _PAD) + _PAD
+        if len(self.windows) == 1:
+            found = np.matmul(self.windows[0][shift], weight[:, :, None])[:, :, 0]
+        else:
+            found = np.empty(scale.shape)
+            for network, windows in enumerate(self.windows):
+                own = self.network == network
+                found[:, own] = np.matmul(windows[shift[:, own]], weight[:, :, None])[:, :, 0]
         found[scale > self.most_enlarged] = 0.0
         return np.asarray(found)

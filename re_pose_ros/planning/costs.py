@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -102,6 +103,7 @@ class CostModel:
     ) -> None:
         self.settings = settings or CostSettings()
         self._workers: dict[str, _Worker] = {}
+        self._kept: tuple[tuple[str, ...], tuple[Variant, ...], Floats] | None = None
         self._density = Level.of(self.settings.bytes_per_pixel, known=False)
         self._encoding = Level.of(self.settings.encode_ms, known=False)
         self._overheads: deque[float] = deque(
@@ -115,6 +117,7 @@ class CostModel:
     def set_profile(self, worker: str, profile: Profile) -> None:
         """Take a worker's (new) profile; what was observed of it so far is kept."""
         lines = _lines(profile)
+        self._kept = None
         if worker in self._workers:
             self._workers[worker].lines = lines
         else:
@@ -254,19 +257,28 @@ class CostModel:
         self, workers: Sequence[str], variants: Sequence[Variant], input_pixels: Floats
     ) -> Floats:
         """(W, B, V) ms of the workers' own time, with the settings' caution; see ``times``."""
-        times = np.full((len(workers), *input_pixels.shape), np.inf)
-        for row, name in enumerate(workers):
-            state = self._worker(name)
-            slowness = state.slowness.value * math.exp(
-                self.settings.caution * state.slowness.spread
-            )
-            known = [k for k, variant in enumerate(variants) if variant in state.lines]
-            lines = np.array([state.lines[variants[k]] for k in known]).reshape(-1, 3)
-            ms, slope, nominal = lines.T
-            own = input_pixels if len(known) == len(variants) else input_pixels[:, known]
-            compute = np.maximum(ms + slope * (own - nominal), FIXED_SHARE * ms)
-            times[row][:, known] = slowness * compute
+        caution = self.settings.caution
+        states = [self._worker(name).slowness for name in workers]
+        slowness = np.array([state.value * math.exp(caution * state.spread) for state in states])
+        ms, slope, nominal = self._line_arrays(tuple(workers), tuple(variants))
+        times = np.maximum(ms + slope * (input_pixels - nominal), FIXED_SHARE * ms)
+        times *= slowness[:, None, None]
         return times
+
+    def _line_arrays(self, workers: tuple[str, ...], variants: tuple[Variant, ...]) -> Floats:
+        """(3, W, 1, V) of ``_Worker.lines``, of what a worker does not have (inf, 0, 0).
+
+        Kept from frame to frame.
+        """
+        if self._kept is None or self._kept[:2] != (workers, variants):
+            lacking = (math.inf, 0.0, 0.0)
+            lines = [
+                [self._worker(name).lines.get(variant, lacking) for variant in variants]
+                for name in workers
+            ]
+            arrays = np.array(lines).reshape(len(workers), 1, len(variants), 3)
+            self._kept = workers, variants, np.ascontiguousarray(np.moveaxis(arrays, -1, 0))
+        return self._kept[2]
 
     def _worker(self, name: str) -> _Worker:
         if name not in self._workers:
@@ -285,6 +297,7 @@ class CostModel:
         return float(np.median(others)) if others else self._nominal_rate()
 
 
+@lru_cache(1024)
 def profiled_pixels(variant: Variant) -> float:
     """Area of the network's input when the profile of the variant was measured."""
     size = variant.input_size
