@@ -54,8 +54,9 @@ def carried_over(
         return None
     if not known.all():
         own[~known] = own[known][_nearest(objects.centre[~known], objects.centre[known])]
-    _, own = np.unique(own, return_inverse=True)
-    return Groups.labelled(objects, own.reshape(-1))
+    # Numbered anew, without gaps.
+    there = np.bincount(own) > 0
+    return Groups.labelled(objects, (there.cumsum() - 1)[own])
 
 
 def _nearest(points: Floats, others: Floats) -> Integers:

@@ -273,16 +273,16 @@ def _simulated(
     """In which order to send what was chosen, and when the answers are there."""
     sent = np.flatnonzero(assignment.worker >= 0).tolist()
     network = Network(8.0)  # a kilobyte takes a millisecond
+    sending = [workforce.costs.sending_ms(name, 1.0) for name in task.workers]
     blocks = []
     for k in sent:
         row, column = int(assignment.worker[k]), int(assignment.variant[k])
-        name, pixels = task.workers[row], float(task.pixels[k, column])
-        transfer = workforce.costs.sending_ms(name, pixels)
+        pixels = float(task.pixels[k, column])
         blocks.append(
             BlockCost(
-                name,
+                task.workers[row],
                 workforce.costs.encode_ms(pixels),
-                round(transfer * 1e3),
+                round(sending[row] * pixels * 1e3),
                 float(task.compute_ms[row, k, column]) + workforce.costs.settings.link_ms,
             )
         )

@@ -121,9 +121,8 @@ class Groups:
     @classmethod
     def labelled(cls, objects: Objects, labels: NDArray[np.intp]) -> Groups:
         """One group per label from 0 on, each of which is there."""
-        order = np.argsort(labels, kind="stable")
-        ends = np.cumsum(np.bincount(labels))[:-1]
-        return cls.of(objects, [own.astype(np.int64) for own in np.split(order, ends)])
+        order = np.argsort(labels, kind="stable").astype(np.int64, copy=False)
+        return cls.of(objects, _divided(order, np.bincount(labels)))
 
     def __len__(self) -> int:
         return len(self.members)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,20 +143,27 @@ def region_looks(
 
 def _regions(coverage: Coverage, age: Integers, per_side: int) -> list[tuple[int, Block]]:
     """The age of each region's oldest cell, and a block around its cells of at least half of it."""
-    rows, columns = age.shape
+    cells, cell = age.tolist(), coverage.cell  # too few of them for numpy
     width, height = coverage.frame_size
     found = []
-    for y in np.array_split(np.arange(rows), min(per_side, rows)):
-        for x in np.array_split(np.arange(columns), min(per_side, columns)):
-            own = age[y[0] : y[-1] + 1, x[0] : x[-1] + 1]
-            oldest = int(own.max())
-            old_rows, old_columns = np.nonzero(2 * own >= oldest)
-            left = int(x[0] + old_columns.min()) * coverage.cell
-            top = int(y[0] + old_rows.min()) * coverage.cell
-            right = min(int(x[0] + old_columns.max() + 1) * coverage.cell, width)
-            bottom = min(int(y[0] + old_rows.max() + 1) * coverage.cell, height)
-            found.append((oldest, Block(left, top, right - left, bottom - top)))
+    for top, bottom in _bands(len(cells), per_side):
+        for left, right in _bands(len(cells[0]), per_side):
+            own = [row[left:right] for row in cells[top:bottom]]
+            oldest = max(map(max, own))
+            rows = [y for y, row in enumerate(own, top) if 2 * max(row) >= oldest]
+            columns = [x for x, of in enumerate(zip(*own, strict=True), left) if 2 * max(of) >= oldest]
+            x, y = columns[0] * cell, rows[0] * cell
+            x_end, y_end = min((columns[-1] + 1) * cell, width), min((rows[-1] + 1) * cell, height)
+            found.append((oldest, Block(x, y, x_end - x, y_end - y)))
     return found
+
+
+def _bands(count: int, parts: int) -> list[tuple[int, int]]:
+    """As ``numpy.array_split``: first and behind the last of up to so many parts of ``count``."""
+    parts = min(parts, count)
+    size, longer = divmod(count, parts)
+    begins = [k * size + min(k, longer) for k in range(parts + 1)]
+    return list(pairwise(begins))
 
 
 def _within(inner: Block, outer: Block) -> bool:

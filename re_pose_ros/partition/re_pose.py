@@ -219,7 +219,7 @@ class RePose:
             found = found.take(np.argsort(-found.weight, kind="stable"))
         else:
             found = ObjectDistribution.empty()
-        return found.take(found.weight >= LEAST_WEIGHT).take(slice(MOST_OBJECTS))
+        return found.take((found.weight >= LEAST_WEIGHT).nonzero()[0][:MOST_OBJECTS])
 
     def _look_at_everything(self, context: PartitionContext) -> bool:
         changed = 0.0

@@ -50,6 +50,14 @@ class Terms:
     count: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Extent (K, 4) and weight (K, BINS) of groups that are not made; see ``Groups``."""
+
+    extent: Floats
+    weight: Floats
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """Groups, with all that is asked about them; what not all states are asked, when it is.
@@ -94,6 +102,15 @@ class State:
         for k, part in zip(new, self.groups.parts(new), strict=True):
             parts[k] = part
         return tuple(parts)
+
+    @cached_property
+    def joined(self) -> Joined:
+        """Each group together with its closest."""
+        groups, other = self.groups, self.groups.extent[self.closest]
+        low = np.minimum(groups.extent[:, :2], other[:, :2])
+        high = np.maximum(groups.extent[:, 2:], other[:, 2:])
+        weight = groups.weight + groups.weight[self.closest]
+        return Joined(np.concatenate([low, high], axis=1), weight)
 
     @cached_property
     def order(self) -> NDArray[np.int64]:
@@ -196,43 +213,33 @@ def _group_features(state: State) -> Floats:
     features[:, 12] = np.log2(scale)
     features[:, 13] = merge_gain * (16 / total)
     features[:, 14] = split_gain * (16 / total)
-    features[:, 15] = _gap_shares(groups, state.closest)
+    features[:, 15] = _gap_shares(state)
     features[:, 16] = choices.work[:, 0] * (2 / conditions.speeds[0] / conditions.budget_ms)
     features[:, 17] = net <= 0
     np.clip(features[:, 13:16], -3, 3, out=features[:, 13:16])
     return features
 
 
-def _gap_shares(groups: Groups, closest: NDArray[np.int64]) -> Floats:
+def _gap_shares(state: State) -> Floats:
     """What merging each group with its closest would show needlessly, as a share of both."""
-    if len(groups) < 2:
-        return np.zeros(len(groups))
-    _, sides = _joined(groups, closest)
-    areas = groups.sides.prod(axis=1)
-    return np.asarray(sides.prod(axis=1) / (areas + areas[closest]) - 1)
-
-
-def _joined(groups: Groups, closest: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Weights and sides of each group together with its closest."""
-    other = groups.extent[closest]
-    low = np.minimum(groups.extent[:, :2], other[:, :2])
-    high = np.maximum(groups.extent[:, 2:], other[:, 2:])
-    return groups.weight + groups.weight[closest], high - low
+    if len(state.groups) < 2:
+        return np.zeros(len(state.groups))
+    extent, areas = state.joined.extent, state.groups.sides.prod(axis=1)
+    around = (extent[:, 2:] - extent[:, :2]).prod(axis=1)
+    return np.asarray(around / (areas + areas[state.closest]) - 1)
 
 
 def _gains(state: State, net: Floats) -> tuple[Floats, Floats]:
     """What merging each group with its closest, and splitting it, would add at the price."""
-    groups, count = state.groups, len(state.groups)
+    count = len(state.groups)
     halves = [part for part in state.parts if part is not None]
-    weights, sides = [part.weight for part in halves], [part.sides for part in halves]
-    if count > 1:
-        weight, side = _joined(groups, state.closest)
-        weights.append(weight)
-        sides.append(side)
+    tried_groups = [*halves, state.joined] if count > 1 else halves
     merge, split = np.full(count, -1.0), np.full(count, -1.0)
-    if not weights:
+    if not tried_groups:
         return merge, split
-    tried = Choices.of(np.concatenate(weights), np.concatenate(sides), state.conditions)
+    extent = np.concatenate([tried.extent for tried in tried_groups])
+    weight = np.concatenate([tried.weight for tried in tried_groups])
+    tried = Choices.of(weight, extent[:, 2:] - extent[:, :2], state.conditions)
     gained, _ = tried.best(state.outlook.price)
     there = [part is not None for part in state.parts]
     both = gained[: 2 * len(halves)].reshape(-1, 2).sum(axis=1)
