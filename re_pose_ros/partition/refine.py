@@ -174,10 +174,18 @@ class State:
         Rows beyond the last group are zero. All are free of units, so that one agent serves frames,
         networks, workers and budgets of all sizes.
         """
+        rows, frame = self._features
+        frame = frame.copy()
+        frame[-1] = step / STEPS
+        return rows, frame
+
+    @cached_property
+    def _features(self) -> tuple[Features, Features]:
+        """As ``observed`` before the first step."""
         rows = np.zeros((MOST, GROUP_FEATURES), np.float32)
-        order = self.order
-        rows[: len(order)] = _group_features(self)[order]
-        return rows, _frame_features(self, step)
+        rows[: len(self.order)] = _group_features(self)[self.order]
+        rows.setflags(write=False)
+        return rows, _frame_features(self)
 
 
 def _none(groups: Groups) -> tuple[None, ...]:
@@ -249,7 +257,7 @@ def _gains(state: State, net: Floats) -> tuple[Floats, Floats]:
     return merge, split
 
 
-def _frame_features(state: State, step: int) -> Features:
+def _frame_features(state: State) -> Features:
     groups, conditions, view = state.groups, state.conditions, state.outlook
     total = max(float(groups.objects.weight.sum()), 1e-9)
     width, height = groups.objects.frame_size
@@ -267,7 +275,7 @@ def _frame_features(state: State, step: int) -> Features:
             np.log2(len(groups) / workers) / 3,
             np.log2(len(groups.objects)) / 8,
             conditions.base_ms.mean() / conditions.budget_ms * 4,
-            step / STEPS,
+            0.0,  # the step
         ],
         np.float32,
     )
