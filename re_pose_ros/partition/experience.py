@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from re_pose_ros.detections import Detections
 from re_pose_ros.distribution import ObjectDistribution
-from re_pose_ros.geometry import intersections, iou
+from re_pose_ros.distribution.association import near_pairs
+from re_pose_ros.distribution.motion import boxes_of
+from re_pose_ros.geometry import box_areas, intersections
 from re_pose_ros.partition.groups import Floats
 from re_pose_ros.plan import PlannedBlock
 
@@ -63,9 +65,7 @@ class Experience:
         scale = scales[np.arange(len(best)), best]
         looked = scale > 0
         sure = detections.take(detections.confidence >= CONFIDENT)
-        found = np.zeros(len(expected), bool)
-        if len(sure):
-            found = iou(expected.xyxy, sure.xyxy.astype(np.float64)).max(axis=1) >= AGAIN
+        found = _found_again(expected.xyxy, sure.xyxy.astype(np.float64))
         place = np.searchsorted(_EDGES, np.log(np.maximum(expected.sizes * scale, 1e-6))) - 1
         place = place.clip(0, len(_MIDDLES) - 1)
         models = [
@@ -92,3 +92,19 @@ class Experience:
             return np.asarray((before + np.interp(shift, _MIDDLES, now - at_middles)).clip(0, 1))
 
         return learned
+
+
+def _found_again(boxes: Floats, others: Floats) -> NDArray[np.bool_]:
+    """(N,) for which of (N, 4) boxes there is one of (M, 4) others with an IoU of ``AGAIN``."""
+    own, other = boxes_of(boxes.T), boxes_of(others.T)
+    # Along both axes they share that part of the longer side, so that none is further away.
+    reach = own[2:] * ((1 / AGAIN - 1) / 2 * (1 + 1e-6))
+    rows, columns = near_pairs(own[:2], other[:2], reach)
+    a, b = boxes[rows], others[columns]
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    np.maximum(sides, 0.0, out=sides)
+    shared = sides[:, 0] * sides[:, 1]
+    union = box_areas(a) + box_areas(b) - shared
+    found = np.zeros(len(boxes), bool)
+    found[rows[shared / np.maximum(union, np.finfo(np.float64).tiny) >= AGAIN]] = True
+    return found
