@@ -148,19 +148,22 @@ def _by_smaller(
 
 
 def _side_by_side(boxes: FloatArray) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Indices of all pairs of (N, 4) boxes whose x ranges overlap, in chunks.
+    """Indices of all pairs of (N, 4) boxes that overlap, in chunks.
 
-    In the order of the left sides, the partners of a box are those from the next to the first that
-    starts where this one ends.
+    In the order of the left sides, the partners of a box are among those from the next to the first
+    that starts where this one ends.
     """
     order = np.argsort(boxes[:, 0], kind="stable")
-    ends = np.searchsorted(boxes[order, 0], boxes[order, 2])
+    left, top, right, bottom = boxes[order].T
+    ends = np.searchsorted(left, right)
     counts = (ends - np.arange(1, len(boxes) + 1)).clip(0)
     for start in range(0, len(boxes), CHUNK):
         some = counts[start : start + CHUNK]
-        first = np.repeat(np.arange(len(some)), some)
-        nth = np.arange(len(first)) - np.repeat(np.cumsum(some) - some, some)
-        yield order[start + first], order[start + first + 1 + nth]
+        one = np.repeat(np.arange(start, start + len(some)), some)
+        nth = np.arange(len(one)) - np.repeat(np.cumsum(some) - some, some)
+        other = one + 1 + nth
+        overlap = (top[one] < bottom[other]) & (top[other] < bottom[one])
+        yield order[one[overlap]], order[other[overlap]]
 
 
 def _shared_areas(a: FloatArray, b: FloatArray) -> FloatArray:
