@@ -42,7 +42,7 @@ MOST_ENLARGED = 2.0
 
 _INPUTS = (160, 320, 480, 640, 800, 960, 1280)
 _MOST_OBJECTS = 400
-_BEGINNINGS, _AGAIN = 64, 0.75
+_BEGINNINGS, _AGAIN = 256, 0.9
 
 
 def observation(state: State, step: int) -> NDArray[np.float32]:
