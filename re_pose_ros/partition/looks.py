@@ -151,7 +151,9 @@ def _regions(coverage: Coverage, age: Integers, per_side: int) -> list[tuple[int
             own = [row[left:right] for row in cells[top:bottom]]
             oldest = max(map(max, own))
             rows = [y for y, row in enumerate(own, top) if 2 * max(row) >= oldest]
-            columns = [x for x, of in enumerate(zip(*own, strict=True), left) if 2 * max(of) >= oldest]
+            columns = [
+                x for x, of in enumerate(zip(*own, strict=True), left) if 2 * max(of) >= oldest
+            ]
             x, y = columns[0] * cell, rows[0] * cell
             x_end, y_end = min((columns[-1] + 1) * cell, width), min((rows[-1] + 1) * cell, height)
             found.append((oldest, Block(x, y, x_end - x, y_end - y)))

@@ -96,7 +96,7 @@ class State:
 
     @cached_property
     def parts(self) -> tuple[Groups | None, ...]:
-        """Per group its two parts, or None where it cannot be split or the agent does not see it."""
+        """Per group its two parts; None where it cannot be split or the agent does not see it."""
         parts = list(self.known)
         new = [k for k in self.order.tolist() if parts[k] is None]
         for k, part in zip(new, self.groups.parts(new), strict=True):
@@ -241,12 +241,14 @@ def _gains(state: State, net: Floats) -> tuple[Floats, Floats]:
     """What merging each group with its closest, and splitting it, would add at the price."""
     count = len(state.groups)
     halves = [part for part in state.parts if part is not None]
-    tried_groups = [*halves, state.joined] if count > 1 else halves
+    groups: list[Groups | Joined] = [*halves]
+    if count > 1:
+        groups.append(state.joined)
     merge, split = np.full(count, -1.0), np.full(count, -1.0)
-    if not tried_groups:
+    if not groups:
         return merge, split
-    extent = np.concatenate([tried.extent for tried in tried_groups])
-    weight = np.concatenate([tried.weight for tried in tried_groups])
+    extent = np.concatenate([own.extent for own in groups])
+    weight = np.concatenate([own.weight for own in groups])
     tried = Choices.of(weight, extent[:, 2:] - extent[:, :2], state.conditions)
     gained, _ = tried.best(state.outlook.price)
     there = [part is not None for part in state.parts]

@@ -116,9 +116,7 @@ def _with(problem: Problem, placement: Placement) -> _Found:
     )
 
 
-def _greatest(
-    problem: Problem, relaxation: Relaxation, rounds: int, tolerated: float
-) -> _Found:
+def _greatest(problem: Problem, relaxation: Relaxation, rounds: int, tolerated: float) -> _Found:
     """The greatest value within the budget; its makespan as it comes."""
     if not problem.speed.any():
         nobody = np.full(len(problem.block), len(problem.slots))
