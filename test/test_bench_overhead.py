@@ -14,10 +14,12 @@ from re_pose_ros.bench import inside
 from re_pose_ros.bench.imagined import SURE, Imagined
 from re_pose_ros.bench.methods import Partitioned
 from re_pose_ros.bench.overhead import PARTS, OverheadOptions, bench_overhead
+from re_pose_ros.bench.pool import Clock
 from re_pose_ros.distribution import Tracker
 from re_pose_ros.errors import InputError
 from re_pose_ros.geometry import Block, iou
 from re_pose_ros.ground_truth import GroundTruth
+from re_pose_ros.partition.base import FrameOutcome
 from re_pose_ros.plan import BlockRequest, PlannedBlock, Slot, Variant
 
 PROFILE = bench_model.profile()
@@ -102,6 +104,23 @@ def test_functions_are_as_before_when_they_were_watched() -> None:
     assert watch.wall["predict"] > 0 == watch.wall["absent"]
     watch.begin()
     assert watch.wall["predict"] == watch.cpu["predict"] == 0
+
+
+@pytest.mark.parametrize("clock", ["wall", "cpu"])
+def test_the_planner_is_told_the_time_of_the_clock(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float | None] = []
+    original = Partitioned.observe
+
+    def observe(self: Partitioned, outcome: FrameOutcome) -> None:
+        told.append(outcome.overhead_ms)
+        original(self, outcome)
+
+    monkeypatch.setattr(Partitioned, "observe", observe)
+    found = bench_overhead(SPECS, OverheadOptions(method="greedy", clock=clock), frames=2)
+    before = found["all"][f"{clock}_ms"]["before"]
+    assert np.mean(np.array(told, float)) == pytest.approx(before["mean"], abs=0.01)
 
 
 def test_sequences_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:

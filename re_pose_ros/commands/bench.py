@@ -157,6 +157,7 @@ def _add_overhead(what: Commands[argparse.ArgumentParser]) -> None:
     add("--slots", type=int, default=8, help="blocks per worker and frame")
     add("--bandwidth", type=float, default=100.0, help="of the link that all share, Mbit/s")
     add("--seed", type=int, default=0, help="of what detectors are imagined to answer")
+    add("--clock", choices=("wall", "cpu"), default="wall", help="that the planner goes by")
     add("--set", action="append", default=[], metavar="node.parameter:=value", help="repeatable")
     add("--json", default="", metavar="FILE", help="for the result")
     overhead.set_defaults(act=_bench_overhead)
@@ -311,6 +312,7 @@ def _bench_overhead(arguments: argparse.Namespace) -> int:
         slots=arguments.slots,
         bandwidth_mbit_s=arguments.bandwidth,
         seed=arguments.seed,
+        clock=arguments.clock,
         partition=partition,
         fusion=fusion,
     )
