@@ -158,6 +158,20 @@ def test_small_cases_are_as_good_as_brute_force(objective: Objective) -> None:
     assert proved >= 0.9 * sum(not solve(random_options(*c)).over_budget for c in cases)
 
 
+@pytest.mark.parametrize("tolerated", [0.01, 0.2])
+def test_no_more_value_is_missed_than_is_tolerated(tolerated: float) -> None:
+    for seed in range(60):
+        options = random_options(seed, 5, 3, 2)
+        best, quick = solve(options), solve(options, tolerated=tolerated)
+        check(options, quick)
+        assert quick.value_bound >= best.value - 1e-9
+        if best.optimal:
+            sent = [options.required[plan.worker >= 0].sum() for plan in (best, quick)]
+            assert sent[0] == sent[1], seed
+            assert quick.value >= (1 - tolerated) * best.value - 1e-9, seed
+            assert quick.value == pytest.approx(best.value) or not quick.optimal, seed
+
+
 def greatest_value(options: Options) -> float:
     """By integer programming; without required blocks."""
     workers, blocks, _ = options.time_ms.shape
