@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-_REFERENCE = re.compile(r"(?:clusters|greedy|elf|tiles|whole_[0-9]+)(?:@.*)?")
+_REFERENCE = re.compile(r"(?:clusters|greedy|elf|tiles|whole_[0-9]+)(?:[@/].*)?")
 
 
 def seeds(by_data: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
