@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
+from rclpy.event_handler import (
+    QoSLivelinessChangedInfo,
+    QoSSubscriptionMatchedInfo,
+    SubscriptionEventCallbacks,
+)
 from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
@@ -13,6 +17,7 @@ from re_pose_ros.detection.profile import Profile, from_json
 from re_pose_ros.errors import InputError
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import PipelineNode
+from re_pose_ros.nodes.liveliness import Publishers
 
 
 @dataclass(slots=True)
@@ -57,11 +62,17 @@ class Presence:
         self.states = {name: WorkerState(name, name in foreign) for name in names}
         watched = qos.presence(node.values.real("liveliness_lease"))
         for state in self.states.values():
-            if not state.foreign:
+            if state.foreign:
+                continue
+            if state.name in optional:
                 # Within one process DDS takes a publisher for dead after its lease.
-                self._watch(state, qos.latched() if state.name in optional else watched)
+                self._listen(state, qos.latched(), SubscriptionEventCallbacks())
+            else:
+                self._listen(state, watched, self._watching(state))
 
-    def _watch(self, state: WorkerState, profile_qos: QoSProfile) -> None:
+    def _listen(
+        self, state: WorkerState, profile_qos: QoSProfile, events: SubscriptionEventCallbacks
+    ) -> None:
         def on_profile(message: String) -> None:
             try:
                 state.profile = from_json(message.data)
@@ -71,8 +82,23 @@ class Presence:
             state.alive = True
             self._changed(state)
 
+        self._node.subscription(
+            String, f"{state.name}/profile", on_profile, profile_qos, event_callbacks=events
+        )
+
+    def _watching(self, state: WorkerState) -> SubscriptionEventCallbacks:
+        publishers = Publishers()
+
         def on_liveliness(event: QoSLivelinessChangedInfo) -> None:
-            alive = event.alive_count > 0
+            publishers.told(event.alive_count, event.not_alive_count)
+            judge()
+
+        def on_matched(event: QoSSubscriptionMatchedInfo) -> None:
+            publishers.matched(event.current_count)
+            judge()
+
+        def judge() -> None:
+            alive = publishers.any_alive
             if alive == state.alive:
                 return
             state.alive = alive
@@ -80,13 +106,7 @@ class Presence:
                 self._node.get_logger().warning(f"worker {state.name} is gone")
             self._changed(state)
 
-        self._node.subscription(
-            String,
-            f"{state.name}/profile",
-            on_profile,
-            profile_qos,
-            event_callbacks=SubscriptionEventCallbacks(liveliness=on_liveliness),
-        )
+        return SubscriptionEventCallbacks(liveliness=on_liveliness, matched=on_matched)
 
     def missing(self) -> list[str]:
         return [
