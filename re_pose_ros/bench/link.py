@@ -10,8 +10,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from re_pose_ros.bench.command import check_writable
 from re_pose_ros.bench.namespaces import Link
 from re_pose_ros.bench.table import aligned
+from re_pose_ros.bench.throttle import Throttle
 from re_pose_ros.coinference.setting import Setting
 from re_pose_ros.errors import InputError
 from re_pose_ros.provenance import commit, machine
@@ -42,13 +44,14 @@ class LinkOptions:
     """What is run.
 
     Attributes:
-        settings: as of ``Setting.parse``, or ``TUNER``.
+        settings: as of ``Setting.parse``, or ``TUNER``; what is named again is run again.
         phases: of each its rate in Mbit/s (0 cuts the link) and its length in seconds.
         deadline_ms: from a frame to its detections.
         rate: frames per second.
         source: with ground truth, endless.
         model: network, on both hosts.
         input_size: of the network, and side of the blocks.
+        robot_cores: what the robot's nodes have of a core together; 0 for no limit.
 
     Raises InputError for what cannot be.
     """
@@ -60,6 +63,7 @@ class LinkOptions:
     source: str = "scene:street?seed=801&size=1280x640"
     model: str = "scene-n"
     input_size: int = 640
+    robot_cores: float = 0.0
 
     def __post_init__(self) -> None:
         for text in self.settings:
@@ -69,6 +73,8 @@ class LinkOptions:
             raise InputError("a link needs at least one setting and one phase")
         if any(rate < 0 or length <= SETTLING_S for rate, length in self.phases):
             raise InputError(f"phases need a rate from 0 on and more than {SETTLING_S:g} s")
+        if self.robot_cores < 0:
+            raise InputError("robot_cores is the part of a core that the robot has: from 0 on")
 
 
 def phases_of(text: str) -> tuple[tuple[float, float], ...]:
@@ -102,11 +108,17 @@ def bench_link(
             "tc-tbf, answers are not; both share the machine's cores",
             "hit": "all answers there and the detections out within the deadline, from the "
             f"camera's stamp on; frames of the first {SETTLING_S:g} s of a phase are not counted",
+            "late": "frames of the whole phase that are no hit",
+            "alone_s": "from the cut to the stamp of the first hit",
+            "back_s": "after a cut, from the link's return to the stamp of the first hit that a "
+            "worker had a part in",
         },
         "settings": {},
     }
-    for setting in options.settings:
-        content["settings"][setting] = run_setting(setting, options)
+    for k, setting in enumerate(options.settings):
+        again = options.settings[:k].count(setting)
+        title = f"{setting} #{again + 1}" if again else setting
+        content["settings"][title] = run_setting(setting, options)
         if file is not None:
             file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if plot is not None:
@@ -118,12 +130,13 @@ def bench_link(
 def run_setting(setting: str, options: LinkOptions) -> dict[str, Any]:
     """One run of the graph: its frames, and figures of each phase."""
     frames = round(options.rate * sum(length for _, length in options.phases)) + 2
-    with Link() as link:
+    with Link() as link, Throttle(options.robot_cores) as throttle:
         link.limit(options.phases[0][0])
         spec = {
             "arguments": _arguments(setting, options, frames),
             "edge": link.edge,
             "robot": link.robot,
+            "throttle": throttle.prefix,
             "phases": options.phases,
             "deadline_ms": options.deadline_ms,
             "frames": frames,
@@ -182,7 +195,8 @@ def _phases(found: Mapping[str, Any], options: LinkOptions) -> list[dict[str, An
     rows = []
     for k, (begin, end) in enumerate(zip(found["begun_ns"], ends, strict=True)):
         settled = begin + round(SETTLING_S * 1e9)
-        own = [f for f in found["frames"] if settled <= f["stamp_ns"] < end]
+        whole = [f for f in found["frames"] if begin <= f["stamp_ns"] < end]
+        own = [f for f in whole if f["stamp_ns"] >= settled]
         latencies = [f["latency_ms"] for f in own if f["latency_ms"] is not None]
         settings = [f["setting"] for f in own]
         rows.append(
@@ -190,13 +204,31 @@ def _phases(found: Mapping[str, Any], options: LinkOptions) -> list[dict[str, An
                 "mbit_s": options.phases[k][0],
                 "frames": len(own),
                 "hit": _rounded(np.mean([f["hit"] for f in own])) if own else None,
+                "late": sum(not f["hit"] for f in whole),
                 "latency_ms": _percentiles(latencies),
                 "bytes": round(float(np.mean([f["bytes"] for f in own]))) if own else None,
                 "map50": found["map50"][k],
                 "settings": {s: settings.count(s) for s in dict.fromkeys(settings)},
+                **_outage(k, whole, begin, options),
             }
         )
     return rows
+
+
+def _outage(
+    k: int, frames: Sequence[Mapping[str, Any]], begin_ns: int, options: LinkOptions
+) -> dict[str, float | None]:
+    """How soon frames are in time again, of a phase without a link or after one."""
+
+    def first(stamps: Iterable[int]) -> float | None:
+        stamp = next(iter(stamps), None)
+        return None if stamp is None else _rounded((stamp - begin_ns) / 1e9)
+
+    if not options.phases[k][0]:
+        return {"alone_s": first(f["stamp_ns"] for f in frames if f["hit"])}
+    if k and not options.phases[k - 1][0]:
+        return {"back_s": first(f["stamp_ns"] for f in frames if f["hit"] and f["bytes"])}
+    return {}
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
@@ -212,7 +244,10 @@ def _rounded(value: float | np.floating[Any]) -> float:
 def table(content: Mapping[str, Any]) -> str:
     """The result for reading."""
     rows: list[Sequence[str]] = [
-        ("setting", "Mbit/s", "frames", "hit", "p50 ms", "p95 ms", "kB", "mAP50", "mostly")
+        (
+            *("setting", "Mbit/s", "frames", "hit", "late", "p50 ms", "p95 ms", "kB", "mAP50"),
+            "mostly",
+        )
     ]
     for setting, found in content["settings"].items():
         for k, phase in enumerate(found["phases"]):
@@ -224,6 +259,7 @@ def table(content: Mapping[str, Any]) -> str:
                     f"{phase['mbit_s']:g}",
                     str(phase["frames"]),
                     "-" if phase["hit"] is None else f"{phase['hit']:.0%}",
+                    str(phase["late"]),
                     f"{latency['p50']:.0f}" if latency else "-",
                     f"{latency['p95']:.0f}" if latency else "-",
                     "-" if phase["bytes"] is None else f"{phase['bytes'] / 1e3:.0f}",
@@ -231,7 +267,24 @@ def table(content: Mapping[str, Any]) -> str:
                     max(used, key=used.__getitem__) if used else "-",
                 )
             )
-    return "\n".join(aligned(rows))
+    return "\n".join([*aligned(rows), *_outages(content)])
+
+
+def _outages(content: Mapping[str, Any]) -> list[str]:
+    """A line for each time that the link was cut."""
+    lines = []
+    for setting, found in content["settings"].items():
+        for cut, mended in pairwise(found["phases"]):
+            if "alone_s" in cut and "back_s" in mended:
+                alone, back = _seconds(cut["alone_s"]), _seconds(mended["back_s"])
+                lines.append(
+                    f"{setting}: cut, alone in time after {alone}; worker back after {back}"
+                )
+    return lines
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.1f} s"
 
 
 def save_plot(content: Mapping[str, Any], path: Path) -> None:

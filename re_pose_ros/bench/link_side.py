@@ -49,7 +49,7 @@ class Schedule:
 
 def play(spec: Mapping[str, Any]) -> dict[str, Any]:
     """One run; see ``link.run_setting`` for what it takes and gives."""
-    graph = _apart(describe(spec["arguments"]), spec["edge"])
+    graph = _apart(describe(spec["arguments"]), spec["edge"], spec["throttle"])
     schedule = Schedule(spec["phases"], spec["robot"])
     session = run_session(graph, live=True, total=spec["frames"], progressed=schedule.fused)
     if session.stopped is not None and not session.recording.fused():
@@ -63,12 +63,12 @@ def play(spec: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _apart(graph: Graph, edge: Sequence[str]) -> Graph:
-    """The same graph with its detectors on the edge's host."""
+def _apart(graph: Graph, edge: Sequence[str], throttle: Sequence[str]) -> Graph:
+    """The same graph with its detectors on the edge's host, and the others as slow as the robot."""
     return replace(
         graph,
         processes=tuple(
-            replace(process, prefix=tuple(edge)) if process.executable == "detector" else process
+            replace(process, prefix=tuple(edge if process.executable == "detector" else throttle))
             for process in graph.processes
         ),
     )

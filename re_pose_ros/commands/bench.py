@@ -115,6 +115,7 @@ def _add_link(what: Commands[argparse.ArgumentParser]) -> None:
     add("--rate", type=float, default=2.0, help="frames per second")
     add("--model", default="scene-n", help="network on both hosts")
     add("--input-size", type=int, default=640, help="of the network, and side of blocks")
+    add("--robot-cores", type=float, default=0.0, help="of the robot's nodes; 0: no limit")
     add("--json", metavar="FILE", help="for the result")
     add("--plot", metavar="FILE", help="latency over time")
     link.set_defaults(act=_bench_link)
@@ -276,6 +277,7 @@ def _bench_link(arguments: argparse.Namespace) -> int:
         usual.source,
         arguments.model,
         arguments.input_size,
+        arguments.robot_cores,
     )
     bench_link(options, file=_file(arguments.json), plot=_file(arguments.plot))
     return 0
