@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from re_pose_ros.bench.link import TUNER, LinkOptions, phases_of, table
+from re_pose_ros.bench.link import TUNER, LinkOptions, phases_found, phases_of, table
 from re_pose_ros.bench.namespaces import EDGE_ADDRESS, Link
 from re_pose_ros.errors import InputError
 
@@ -96,6 +96,7 @@ def test_phases_are_read() -> None:
         {"phases": ()},
         {"phases": ((5.0, 0.5),)},
         {"phases": ((-1.0, 5.0),)},
+        {"robot_cores": -0.5},
     ],
 )
 def test_impossible_options_are_refused(wrong: dict) -> None:
@@ -109,6 +110,7 @@ def test_the_table_has_a_row_per_phase_also_where_nothing_came() -> None:
         "mbit_s": 5.0,
         "frames": 0,
         "hit": None,
+        "late": 0,
         "latency_ms": None,
         "bytes": None,
         "map50": None,
@@ -125,3 +127,36 @@ def test_the_table_has_a_row_per_phase_also_where_nothing_came() -> None:
     lines = table({"settings": {"tuner": {"phases": [full, empty]}}}).splitlines()
     assert len(lines) == 3
     assert "75%" in lines[1] and "full/jpeg90" in lines[1] and lines[2].split()[0] == "5"
+
+
+def frame(at_s: float, **values: object) -> dict:
+    usual = {
+        "hit": True,
+        "there": True,
+        "bytes": 1000,
+        "latency_ms": 100.0,
+        "setting": "full/jpeg90",
+    }
+    return {"stamp_ns": round(at_s * 1e9), **usual, **values}
+
+
+def test_outages_tell_how_soon_frames_are_in_time_and_the_worker_is_back() -> None:
+    alone = {"bytes": 0, "setting": "p4/device"}
+    frames = [
+        frame(1.5),
+        frame(2.25, hit=False),
+        frame(2.75, **alone),
+        frame(4.25, there=False, **alone),
+        frame(4.75, **alone),
+        frame(5.25),
+    ]
+    begun = [round(at * 1e9) for at in (0.0, 2.0, 4.0)]
+    options = LinkOptions(phases=((20.0, 2.0), (0.0, 2.0), (20.0, 2.0)))
+    usual, cut, mended = phases_found(
+        {"frames": frames, "begun_ns": begun, "map50": [0.5] * 3}, options
+    )
+    assert "alone_s" not in usual and usual["late"] == 0
+    assert cut["alone_s"] == 0.75 and cut["late"] == 1
+    assert mended["back_s"] == 0.75 and mended["used_s"] == 1.25
+    lines = table({"settings": {"tuner": {"phases": [usual, cut, mended]}}}).splitlines()
+    assert lines[-1].startswith("tuner: cut, in time alone after 0.8 s; mended")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,9 @@ TUNER = "tuner"
 
 SETTLING_S = 1.0
 """After a change of rate, frames are counted from then on."""
+
+STOPPING_S = 30.0
+"""That the graph has to end in."""
 
 _ENVIRONMENT = {
     "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
@@ -110,8 +114,9 @@ def bench_link(
             f"camera's stamp on; frames of the first {SETTLING_S:g} s of a phase are not counted",
             "late": "frames of the whole phase that are no hit",
             "alone_s": "from the cut to the stamp of the first hit",
-            "back_s": "after a cut, from the link's return to the stamp of the first hit that a "
-            "worker had a part in",
+            "back_s": "from the link's return to the stamp of the first frame for which "
+            "partitioner and tuner counted on the worker, whether or not they gave it blocks",
+            "used_s": "the same to the first hit that the worker had a part in",
         },
         "settings": {},
     }
@@ -141,18 +146,29 @@ def run_setting(setting: str, options: LinkOptions) -> dict[str, Any]:
             "deadline_ms": options.deadline_ms,
             "frames": frames,
         }
-        done = subprocess.run(
-            [*link.robot, sys.executable, "-m", "re_pose_ros.bench.link_side"],
-            input=json.dumps(spec),
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-            env=os.environ | _ENVIRONMENT,
-        )
-    if done.returncode != 0:
-        raise InputError(f"the run with '{setting}' failed with code {done.returncode}; see above")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return {**found, "phases": _phases(found, options)}
+        code, told = _played(link, spec)
+    if code != 0:
+        raise InputError(f"the run with '{setting}' failed with code {code}; see above")
+    found: dict[str, Any] = json.loads(told)
+    return {**found, "phases": phases_found(found, options)}
+
+
+def _played(link: Link, spec: Mapping[str, Any]) -> tuple[int, str]:
+    """Exit code and output of the robot's host; interrupted, it is given time to end its graph."""
+    with subprocess.Popen(
+        [*link.robot, sys.executable, "-m", "re_pose_ros.bench.link_side"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | _ENVIRONMENT,
+    ) as side:
+        try:
+            told, _ = side.communicate(json.dumps(spec))
+        except BaseException:
+            side.send_signal(signal.SIGINT)
+            side.wait(STOPPING_S)
+            raise
+    return side.returncode, told
 
 
 def _arguments(setting: str, options: LinkOptions, frames: int) -> dict[str, str]:
@@ -190,7 +206,8 @@ def _arguments(setting: str, options: LinkOptions, frames: int) -> dict[str, str
     }
 
 
-def _phases(found: Mapping[str, Any], options: LinkOptions) -> list[dict[str, Any]]:
+def phases_found(found: Mapping[str, Any], options: LinkOptions) -> list[dict[str, Any]]:
+    """The figures of each phase, from what the robot's host gives."""
     ends = [*found["begun_ns"][1:], sys.maxsize]
     rows = []
     for k, (begin, end) in enumerate(zip(found["begun_ns"], ends, strict=True)):
@@ -227,7 +244,10 @@ def _outage(
     if not options.phases[k][0]:
         return {"alone_s": first(f["stamp_ns"] for f in frames if f["hit"])}
     if k and not options.phases[k - 1][0]:
-        return {"back_s": first(f["stamp_ns"] for f in frames if f["hit"] and f["bytes"])}
+        return {
+            "back_s": first(f["stamp_ns"] for f in frames if f["there"]),
+            "used_s": first(f["stamp_ns"] for f in frames if f["hit"] and f["bytes"]),
+        }
     return {}
 
 
@@ -276,9 +296,12 @@ def _outages(content: Mapping[str, Any]) -> list[str]:
     for setting, found in content["settings"].items():
         for cut, mended in pairwise(found["phases"]):
             if "alone_s" in cut and "back_s" in mended:
-                alone, back = _seconds(cut["alone_s"]), _seconds(mended["back_s"])
+                alone, back, used = map(
+                    _seconds, (cut["alone_s"], mended["back_s"], mended["used_s"])
+                )
                 lines.append(
-                    f"{setting}: cut, alone in time after {alone}; worker back after {back}"
+                    f"{setting}: cut, in time alone after {alone}; mended, counted on the worker "
+                    f"after {back}, gave it blocks after {used}"
                 )
     return lines
 

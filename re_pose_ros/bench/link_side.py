@@ -82,10 +82,18 @@ def _row(frame: FrameRecord, deadline_ms: float) -> dict[str, Any]:
         "stamp_ns": frame.stamp_ns,
         "latency_ms": latency,
         "missing": missing,
+        # Of the robot's nodes; a tuner has a say only where there is one.
+        "there": bool(told.get("workers")) and "0" not in _connected(frame),
         "hit": latency is not None and not missing and latency <= deadline_ms,
         "bytes": sum(int(n) for key, n in told.items() if key.startswith("bytes/")),
         "setting": next((s for key, s in told.items() if key.startswith("setting/")), "device"),
     }
+
+
+def _connected(frame: FrameRecord) -> set[str]:
+    """What the tuner says of the workers: ``1`` where it counts on one, ``0`` where it does not."""
+    told = frame.telemetry.get("tuner", {})
+    return {value for key, value in told.items() if key.startswith("connected/")}
 
 
 def _accuracies(recording: Recording, begun_ns: Sequence[int]) -> list[float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,34 @@ Head = Callable[[NDArray[np.uint8]], bytes]
 """Makes the features that are sent of a block's picture."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How the network is shared with each worker, as it was set at one time.
+
+    Attributes:
+        settings: of the workers of the parameters.
+        fallback: where the robot's own network ends while no worker answers.
+    """
+
+    settings: Mapping[str, Setting]
+    fallback: str
+
+    def device_exit(self, workers: Iterable[str]) -> str:
+        """Where the robot's own network ends, while of its workers these are there.
+
+        That of the first whose blocks are to stay on the robot; else that of the fall-back.
+        """
+        own = (self.settings[name] for name in workers)
+        return next((setting.exit for setting in own if not setting.sends), self.fallback)
+
+
 class CoInference:
     """What the parameters ``coinference.*`` of the partitioner mean.
 
     Attributes:
         device: the robot as a worker; None without ``coinference.model``.
+        shares: of the parameters as they are. They may change at any time: of what belongs to one
+            frame all is done by one of them.
     """
 
     def __init__(self, node: PipelineNode) -> None:
@@ -72,27 +96,16 @@ class CoInference:
                 known = ", ".join(self._halves.exits)
                 raise InputError(f"coinference.fallback_exit='{fallback}': allowed is {known}")
             fallback = fallback or self._halves.exits[0]
-        self._settings, self._fallback = settings, fallback
+        self.shares = Shares(settings, fallback)
 
-    def setting(self, worker: str) -> Setting:
-        """That of a worker of the parameters."""
-        return self._settings[worker]
-
-    def device_exit(self, workers: Iterable[str]) -> str:
-        """Where the robot's own network ends, while of its workers these are there.
-
-        That of the first whose blocks are to stay on the robot; else that of the fall-back.
-        """
-        own = (self._settings[name] for name in workers)
-        return next((setting.exit for setting in own if not setting.sends), self._fallback)
-
-    def head(self, planned: PlannedBlock, profiles: Mapping[str, Profile]) -> Head | None:
-        """The robot's half for a block; None where a picture is sent.
+    def head(
+        self, planned: PlannedBlock, setting: Setting, profiles: Mapping[str, Profile]
+    ) -> Head | None:
+        """The robot's half for a block by a setting; None where a picture is sent.
 
         That is also so where the worker cannot go on from these features; see ``notes``.
         """
         worker, variant = planned.slot.worker, planned.request.variant
-        setting = self._settings[worker]
         halves = self._halves
         if halves is None or not setting.sends_features:
             self._without.discard(worker)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 
@@ -21,7 +21,7 @@ from re_pose_ros.geometry import Block
 from re_pose_ros.graph.outcomes import SentBlock, predicted_texts
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import Health, PipelineNode, run
-from re_pose_ros.nodes.coinference import CoInference
+from re_pose_ros.nodes.coinference import CoInference, Shares
 from re_pose_ros.nodes.contact import Contact
 from re_pose_ros.nodes.image_input import ImageInput
 from re_pose_ros.nodes.mailbox import Mailbox
@@ -180,29 +180,34 @@ class PartitionerNode(PipelineNode):
 
     def _usable_slots(self) -> dict[str, list[Slot]]:
         """Of the workers that blocks may be sent to; of the robot itself, where it has to work."""
-        ready = self._ready_slots()
         sharing = self._sharing
-        if sharing is None or sharing.device is None:
-            return self._contact.kept(ready) or ready
-        sent = {name: s for name, s in ready.items() if sharing.setting(name).sends}
+        return {} if sharing is None else self._usable(sharing.shares, self._ready_slots())
+
+    def _usable(self, shares: Shares, ready: Mapping[str, list[Slot]]) -> dict[str, list[Slot]]:
+        assert self._sharing is not None
+        device = self._sharing.device
+        if device is None:
+            return self._contact.kept(ready) or dict(ready)
+        sent = {name: s for name, s in ready.items() if shares.settings[name].sends}
         usable = self._contact.kept(sent)
         waiting = self.lockstep and not ready and not self._roster.given_up()
         if (len(sent) < len(ready) or not usable) and not waiting:
-            own = sharing.device.slots()
+            own = device.slots()
             usable |= {DEVICE_NAME: own} if own else {}
         return usable or sent
 
-    def _profiles(self, workers: dict[str, list[Slot]]) -> dict[str, Profile]:
+    def _profiles(self, workers: Mapping[str, list[Slot]], exit: str) -> dict[str, Profile]:
         profiles = self._roster.profiles(name for name in workers if name != DEVICE_NAME)
         if DEVICE_NAME in workers:
             assert self._sharing is not None and self._sharing.device is not None
-            exit = self._sharing.device_exit(self._ready_slots())
             profiles[DEVICE_NAME] = self._sharing.device.profile(exit)
         return profiles
 
-    def _conditions(self, frame: Frame, workers: dict[str, list[Slot]]) -> PartitionContext:
+    def _conditions(
+        self, frame: Frame, workers: Mapping[str, list[Slot]], exit: str
+    ) -> PartitionContext:
         slots = {name: len(matched) for name, matched in workers.items()}
-        profiles = self._profiles(workers)
+        profiles = self._profiles(workers, exit)
         return PartitionContext(
             frame.size,
             sum(slots.values()),
@@ -215,17 +220,19 @@ class PartitionerNode(PipelineNode):
         )
 
     def _process(self, frame: Frame, received: float) -> None:
-        assert self._partitioner is not None and frame.stamp_ns is not None
+        assert self._partitioner is not None and self._sharing is not None
+        assert frame.stamp_ns is not None
         for outcome in self._outcomes.take():
             self._partitioner.observe(outcome)
             self._contact.observe(outcome, self._roster.ours(), time.monotonic())
         for name, at in self._outcomes.heard().items():
             self._contact.heard(name, at)
-        workers = self._usable_slots()
+        shares, ready = self._sharing.shares, self._ready_slots()
+        workers, exit = self._usable(shares, ready), shares.device_exit(ready)
         if not workers:
             self._counts["no_worker"] += 1
             return
-        context = self._conditions(frame, workers)
+        context = self._conditions(frame, workers, exit)
         requests = self._partitioner.partition(context)
         expected, self._notes = self._partitioner.expected, self._partitioner.notes
         self._expects = expected is not None
@@ -234,23 +241,34 @@ class PartitionerNode(PipelineNode):
         planned = time.monotonic()
         self._outcomes.planned(plan, expected, received, planned)
         self._plan.publish(message)
-        sent = self._send(frame, plan, context.profiles)
+        for worker in self._contact.due(ready, time.monotonic()):
+            self._pool.submit(self._knock, frame, worker)
+        sent = self._send(frame, plan, context.profiles, shares, exit)
         encode_ms = (time.monotonic() - planned) * 1e3
         self._outcomes.sent(plan, sent)
         self._counts["planned"] += 1
-        self._report(plan, expected, sent, (planned - received) * 1e3, encode_ms)
+        there = self._contact.kept(ready)
+        self._report(plan, expected, sent, there, (planned - received) * 1e3, encode_ms)
 
-    def _send(self, frame: Frame, plan: Plan, profiles: Mapping[str, Profile]) -> list[SentBlock]:
-        """Send the blocks; those that stay on the robot are begun with."""
+    def _send(
+        self,
+        frame: Frame,
+        plan: Plan,
+        profiles: Mapping[str, Profile],
+        shares: Shares,
+        exit: str,
+    ) -> list[SentBlock]:
+        """Send the blocks; those that stay on the robot are begun with, and end at ``exit``."""
         sharing, calibration = self._sharing, self._calibration(frame.size)
         assert sharing is not None
-        device, exit = sharing.device, sharing.device_exit(self._ready_slots())
+        device = sharing.device
 
         def send(planned: PlannedBlock) -> SentBlock:
             worker = planned.slot.worker
             if worker == DEVICE_NAME:
                 return SentBlock(0, 0.0, time.monotonic(), str(Setting(exit, DEVICE, 0, 0)))
-            setting, head = sharing.setting(worker), sharing.head(planned, profiles)
+            setting = shares.settings[worker]
+            head = sharing.head(planned, setting, profiles)
             quality = setting.quality or self.values.whole("jpeg_quality")
             sent = self._roster.slots.send(frame, planned, calibration, quality, head)
             if device is None:
@@ -260,15 +278,14 @@ class PartitionerNode(PipelineNode):
 
         if device is not None:
             device.work_on(frame, plan, calibration, exit)
-        for worker in self._contact.due(self._ready_slots(), time.monotonic()):
-            self._pool.submit(self._knock, frame, worker, calibration)
         # Begun in the order of the plan, which is that of the partitioner's requests.
         return list(self._pool.map(send, plan.blocks))
 
-    def _knock(self, frame: Frame, worker: str, calibration: Calibration) -> None:
+    def _knock(self, frame: Frame, worker: str) -> None:
         """Send a small look that nobody waits for, to hear whether a worker is there again."""
         whole = BlockRequest(Block(0, 0, *frame.size), Variant(KNOCK, KNOCK_SIZE))
         planned = PlannedBlock(Slot(worker, 0), whole)
+        calibration = self._calibration(frame.size)
         self._roster.slots.send(frame, planned, calibration, KNOCK_QUALITY)
 
     def _report(
@@ -276,6 +293,7 @@ class PartitionerNode(PipelineNode):
         plan: Plan,
         expected: Expectation | None,
         sent: list[SentBlock],
+        there: Iterable[str],
         partition_ms: float,
         encode_ms: float,
     ) -> None:
@@ -287,6 +305,8 @@ class PartitionerNode(PipelineNode):
                 "partition_ms": f"{partition_ms:.3f}",
                 "encode_ms": f"{encode_ms:.3f}",
                 "blocks": len(plan.blocks),
+                # Whether or not they were given blocks.
+                "workers": ",".join(there),
                 **{
                     f"bytes/{planned.slot}": block.size
                     for planned, block in zip(plan.blocks, sent, strict=True)

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
+from re_pose_ros.detections import Detections
 from re_pose_ros.graph.description import describe
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.messages import read_detections, read_plan
 
+from . import figures
 from .harness import Bench, Child
 
 pytestmark = pytest.mark.ros
 
-SCENE = "scene:plaza?seed=501&size=1280x720"
+PICTURES = 3
+SCENE = f"scene:plaza?seed=501&size=1280x720&frames={PICTURES}"
+"""Played again and again, so that it is known what has to be found."""
+
 SWITCHES = int(os.environ.get("SWITCHES", "12"))
 """How often settings are switched while frames flow."""
+
+SWITCHED = ([0, 0], [4, 4], [-1, -1], [5, 5], [0, 4], [5, -1])
+"""Cuts of both workers."""
 COMMON = {
     "model": "scene-n",
     "input_sizes": "320",
@@ -36,6 +47,15 @@ COMMON = {
     "camera.rate": "5",
     "log_level": "warn",
 }
+
+
+class Found(NamedTuple):
+    """What came of a frame: of which picture, by which settings."""
+
+    picture: int
+    way: str
+    detections: Detections
+    missing: str
 
 
 class Shared:
@@ -141,17 +161,78 @@ def test_the_robot_works_alone_where_it_is_told_to(shared: Shared) -> None:
     shared.bench.wait_for(lambda: shared.last_workers() == both, "a frame of the workers")
 
 
-def test_no_frame_is_lost_by_switching(shared: Shared) -> None:
-    start, plans = len(shared.results), len(shared.plans)
-    for turn in range(SWITCHES):
-        assert shared.set("cut", [(0, 4, -1, 5)[turn % 4]])[0]
+def found_by(shared: Shared, stamps: Sequence[int]) -> dict[int, Found]:
+    """What was found in frames, and how: the picture, the settings and the detections."""
+    told = shared.bench.probe.telemetry["partitioner"]
+    shared.bench.wait_for(lambda: set(stamps) <= told.keys() & shared.fusion.keys(), "telemetry")
+    messages, plans = shared.results.by_stamp, shared.plans.stamps
+    rows = {}
+    for stamp in stamps:
+        ways = {k: v for k, v in told[stamp].items() if k.startswith("setting/")}
+        way = " ".join(f"{key}={value}" for key, value in sorted(ways.items()))
+        detections = read_detections(messages[stamp])[0]
+        order = np.lexsort((*detections.xyxy.T, detections.class_id))
+        picture = plans.index(stamp) % PICTURES
+        rows[stamp] = Found(picture, way, detections.take(order), shared.fusion[stamp]["missing"])
+    return rows
+
+
+def same(a: Detections, b: Detections) -> bool:
+    """Up to what differs by how many blocks a network had at once."""
+    return (
+        a.class_id.tolist() == b.class_id.tolist()
+        and np.allclose(a.xyxy, b.xyxy, atol=0.5)
+        and np.allclose(a.confidence, b.confidence, atol=0.01)
+    )
+
+
+@pytest.mark.timeout(7200)
+def test_every_frame_is_fused_and_none_is_wrong_while_settings_switch(shared: Shared) -> None:
+    """Right is what the same settings find in the same picture when they stay."""
+    expected: dict[tuple[int, str], Detections] = {}
+    for cuts in SWITCHED:
+        assert shared.set("cut", cuts)[0]
+        start = len(shared.results)
+        # One may still be by the setting before.
+        shared.wait_for_frames(PICTURES + 1)
+        for row in found_by(shared, shared.results.stamps[start:]).values():
+            expected.setdefault((row.picture, row.way), row.detections)
+    ways = {way for _, way in expected}
+    assert len(expected) == PICTURES * len(SWITCHED) and len(ways) == len(SWITCHED)
+
+    dice = random.Random(SWITCHES)
+    first = len(shared.results)
+    started = time.monotonic()
+    cuts = SWITCHED[-1]
+    for _ in range(SWITCHES):
+        cuts = dice.choice([other for other in SWITCHED if other != cuts])
+        assert shared.set("cut", cuts)[0]
         shared.wait_for_frames(1)
-    assert shared.set("cut", [0])[0]
-    stamps = shared.results.stamps[start:]
-    planned = shared.plans.stamps[plans : plans + len(stamps)]
-    assert stamps == sorted(set(stamps)) and set(planned) <= set(stamps) | set(planned[-2:])
-    shared.bench.wait_for(lambda: set(stamps) <= shared.fusion.keys(), "telemetry")
-    assert [shared.fusion[stamp]["missing"] for stamp in stamps] == [""] * len(stamps)
+    seconds = time.monotonic() - started
+    last = shared.results.stamps[-1]
+    stamps = [stamp for stamp in shared.results.stamps[first:] if stamp <= last]
+    begin, end = (shared.plans.stamps.index(stamp) for stamp in (stamps[0], last))
+    planned = shared.plans.stamps[begin : end + 1]
+    rows = found_by(shared, stamps)
+    wrong = [
+        stamp
+        for stamp, row in rows.items()
+        if row.missing
+        or (row.picture, row.way) not in expected
+        or not same(row.detections, expected[row.picture, row.way])
+    ]
+    figures.keep(
+        "switching settings while frames flow",
+        f"SWITCHES={SWITCHES} FIGURES=<this file> python -m pytest test/ros/test_coinference.py",
+        switches=SWITCHES,
+        frames=len(planned),
+        fused=len(set(stamps)),
+        wrong=len(wrong),
+        seconds=round(seconds, 1),
+    )
+    assert stamps == planned
+    assert not wrong, [rows[stamp] for stamp in wrong[:3]]
+    assert {row.way for row in rows.values()} <= ways
 
 
 def test_the_robot_goes_on_alone_and_workers_come_back(
