@@ -225,13 +225,26 @@ def test_larger_ones_take_a_share_of_the_link(mbit_s: float, expected: int) -> N
         probing.echoed(number, link, at + 0.01)
     size = probe(probing, link, 3, 10.01)
     assert size == pytest.approx(expected, abs=1)
-    assert probing.due(link, 14.0) is None, "one large probe at a time"
-    assert probing.echoed(3, link, 14.0) is None
+    assert probing.due(link, 11.0) is None, "nothing waits behind a larger one"
+    assert probing.echoed(3, link, 11.0) is None
     # A small one shows whether it had to wait behind something else.
-    assert probe(probing, link, 4, 14.0) == 0
-    assert probing.echoed(4, link, 14.02) == pytest.approx(20.0)
-    assert probing.take() == (size, pytest.approx(3990.0))
-    assert probing.take() is None and probing.due(link, 14.03) is None
+    assert probe(probing, link, 4, 11.0) == 0
+    assert probing.echoed(4, link, 11.02) == pytest.approx(20.0)
+    assert probing.take() == (size, pytest.approx(990.0))
+    assert probing.take() is None and probing.due(link, 11.03) is None
+
+
+def test_a_larger_one_that_was_lost_does_not_keep_the_link_from_being_found_again() -> None:
+    """As one that is under way when the link is cut."""
+    probing, link = Probing(0.5, 30_000), LinkEstimate()
+    for number, at in ((1, 9.0), (2, 10.0)):
+        probe(probing, link, number, at)
+        probing.echoed(number, link, at + 0.01)
+    assert probe(probing, link, 3, 10.01) > 0
+    assert probe(probing, link, 4, 11.1) == 0
+    # It may still come, where the link has become that slow; if not, another one follows.
+    assert probing.echoed(4, link, 11.12) == pytest.approx(20.0)
+    assert probe(probing, link, 5, 11.12) > 0
 
 
 def test_no_larger_ones_where_they_are_switched_off() -> None:

@@ -196,6 +196,9 @@ class Probing:
     FIRST_BYTES = 4096
     """While the bandwidth is not known."""
 
+    ALONE_S = 1.0
+    """For which a larger one keeps others from being sent: they would wait behind it."""
+
     LOST_S = 5.0
     """Until the answer is no longer waited for."""
 
@@ -217,7 +220,7 @@ class Probing:
             self._out.popitem(last=False)
         if link.known:
             self._usual_mbit_s = link.bandwidth_mbit_s
-        if any(size for size, _ in self._out.values()):
+        if any(size and now_s - at_s < self.ALONE_S for size, at_s in self._out.values()):
             return None
         if self._wanted:
             wanted = 1e6 / 8 * self.SHARE * self.period_s * self._usual_mbit_s
