@@ -38,7 +38,7 @@ class Throttle:
         if not self._cores:
             return self
         first = not (_GROUPS / "cgroup.controllers").exists()
-        group = (_GROUPS / "cpu" if first else _GROUPS) / f"rp_{os.getpid()}_{next(_numbers)}"
+        group = (_own_group() if first else _GROUPS) / f"rp_{os.getpid()}_{next(_numbers)}"
         quota = str(round(self._cores * PERIOD_US))
         try:
             if not first:
@@ -72,3 +72,12 @@ class Throttle:
         if self._group is not None:
             with suppress(OSError):
                 self._group.rmdir()
+
+
+def _own_group() -> Path:
+    """Of this process, in version 1; what is below it has what it has of the cores."""
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "cpu" in controllers.split(","):
+            return _GROUPS / "cpu" / path.lstrip("/")
+    return _GROUPS / "cpu"
