@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from cv_bridge import CvBridge
 from numpy.typing import NDArray
+from rclpy.duration import Duration
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from re_pose_ros.block_image import scaled_crop
@@ -21,10 +22,16 @@ from re_pose_ros.image_codec import encode_jpeg
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import PipelineNode
 from re_pose_ros.nodes.messages import JPEG_FORMAT, camera_info_message, compressed_message, header
+from re_pose_ros.nodes.timing import deadline_of
 from re_pose_ros.plan import PlannedBlock, Slot
 from re_pose_ros.sources.calibration import Calibration
 
 SLOT_DEPTH = 4
+LIFESPAN_S = 2.0
+"""Live, blocks are sent again for so long at least where a link loses them, and no longer.
+
+What is older no frame waits for; sent again and again it would fill the link that lost it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +51,15 @@ class SlotPublishers:
 
     def __init__(self, node: PipelineNode, workers: tuple[str, ...], slots: int) -> None:
         self._bridge = CvBridge()
+        profile = qos.reliable(SLOT_DEPTH)
+        if not node.lockstep:
+            profile.lifespan = Duration(seconds=max(LIFESPAN_S, 2 * deadline_of(node)))
         self._publishers = {
             slot: _Publishers(
-                node.publisher(Image, f"{slot}/image", qos.reliable(SLOT_DEPTH)),
-                node.publisher(
-                    CompressedImage, f"{slot}/image/compressed", qos.reliable(SLOT_DEPTH)
-                ),
-                node.publisher(CompressedImage, f"{slot}/image/features", qos.reliable(SLOT_DEPTH)),
-                node.publisher(CameraInfo, f"{slot}/camera_info", qos.reliable(SLOT_DEPTH)),
+                node.publisher(Image, f"{slot}/image", profile),
+                node.publisher(CompressedImage, f"{slot}/image/compressed", profile),
+                node.publisher(CompressedImage, f"{slot}/image/features", profile),
+                node.publisher(CameraInfo, f"{slot}/camera_info", profile),
             )
             for slot in (Slot(worker, k) for worker in workers for k in range(slots))
         }
