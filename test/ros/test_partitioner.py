@@ -343,3 +343,19 @@ def test_a_manager_leads_it_through_its_lifecycle(bench: Bench) -> None:
     partitioner.interrupt()
     assert partitioner.wait() == 0
     assert "Traceback" not in partitioner.output
+
+
+@pytest.mark.parametrize(
+    ("mode", "deadline", "expected"), [("live", 3.0, 6.0), ("lockstep", 3.0, None)]
+)
+def test_blocks_are_sent_again_only_while_a_frame_waits_for_them(
+    bench: Bench, mode: str, deadline: float, expected: float | None
+) -> None:
+    """In lockstep every frame is waited for, in live operation none after its deadline."""
+    start_partitioner(bench, "edge_0", mode=mode, deadline=deadline)
+    topic = f"/{bench.namespace}/edge_0/slot_0/image/features"
+    (info,) = bench.wait_for(
+        lambda: bench.probe.node.get_publishers_info_by_topic(topic), "the slot"
+    )
+    lifespan_s = info.qos_profile.lifespan.nanoseconds / 1e9
+    assert lifespan_s == pytest.approx(expected) if expected else lifespan_s > 1e6
