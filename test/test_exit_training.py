@@ -25,7 +25,7 @@ from re_pose_ros.training.crops import Crops
 from re_pose_ros.training.distil import DistilSettings, Teacher, imitation_loss, in_float
 from re_pose_ros.training.exit_command import ExitOptions, make_alexnet, make_detector
 from re_pose_ros.training.exits import train_exits
-from re_pose_ros.training.pictures import BACKGROUND, Pictures, of_scenes, packed
+from re_pose_ros.training.pictures import BACKGROUND, Pictures, of_scenes
 
 pytest.importorskip("ultralytics")
 
@@ -191,25 +191,6 @@ def test_pictures_of_scenes_show_their_class() -> None:
     assert middle[made.class_ids == len(CLASSES)].max() < 40
     again = of_scenes(crops(160, 60, 5), 20, 0)
     assert np.array_equal(again.images, made.images)
-
-
-def test_packed_pictures_are_read(tmp_path: Path) -> None:
-    pictures = colours(6, 2)
-    rgb = pictures.images[..., ::-1]
-    np.savez(tmp_path / "train_a.npz", images=rgb, labels=pictures.class_ids)
-    files = [bytes(encode_jpeg(image, 100)) for image in pictures.images]
-    np.savez(
-        tmp_path / "test_a.npz",
-        data=np.frombuffer(b"".join(files), np.uint8),
-        offsets=np.cumsum([0, *map(len, files)]),
-        labels=pictures.class_ids,
-    )
-    train, test = packed(tmp_path)
-    assert np.array_equal(train.images, pictures.images)
-    assert np.abs(test.images.astype(int).mean((1, 2)) - pictures.images.mean((1, 2))).max() < 5
-    assert train.labels == ("0", "1")
-    with pytest.raises(InputError, match="holds no pictures"):
-        packed(tmp_path / "absent")
 
 
 def options(folder: Path, **changes: object) -> ExitOptions:

@@ -27,6 +27,7 @@ class AlexNetTraining:
         iterations: batches.
         batch: pictures in each.
         learning_rate: of AdamW at its highest; it falls as a cosine.
+        bfloat16: compute in bfloat16 where that is precise enough; twice as fast on newer CPUs.
     """
 
     data: str
@@ -34,6 +35,7 @@ class AlexNetTraining:
     iterations: int = 3000
     batch: int = 128
     learning_rate: float = 2e-3
+    bfloat16: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= 1000:
@@ -79,14 +81,17 @@ def train_alexnet(
 
     mean, deviation = statistics(pictures)
     torch.manual_seed(settings.seed)
-    network = AlexNet(len(pictures.labels)).to(device).train()
+    network = AlexNet(len(pictures.labels)).to(device, memory_format=torch.channels_last).train()
+    kind = torch.device(device).type
 
     def loss_of(iteration: int) -> Any:
         torch.manual_seed(settings.seed * 1_000_003 + iteration)  # of dropout
         images, class_ids = _batch(pictures, settings, iteration)
         wanted = torch.from_numpy(class_ids).to(device)
-        outputs = network(normalised(images, mean, deviation).to(device))
-        return sum(torch.nn.functional.cross_entropy(logits, wanted) for logits in outputs)
+        given = normalised(images, mean, deviation).to(device, memory_format=torch.channels_last)
+        with torch.autocast(kind, torch.bfloat16, enabled=settings.bfloat16):
+            outputs = network(given)
+        return sum(torch.nn.functional.cross_entropy(logits.float(), wanted) for logits in outputs)
 
     course = Course(settings.iterations, settings.learning_rate, save_every=save_every)
     known = {k: v for k, v in asdict(settings).items() if k != "iterations"}

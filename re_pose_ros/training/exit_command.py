@@ -12,7 +12,8 @@ from re_pose_ros.errors import InputError
 from re_pose_ros.training import exit_report
 from re_pose_ros.training.crops import collect
 from re_pose_ros.training.distil import DistilSettings, held_out, make_teacher
-from re_pose_ros.training.pictures import Pictures, cifar10, of_scenes, packed
+from re_pose_ros.training.packs import packed
+from re_pose_ros.training.pictures import Pictures, cifar10, of_scenes
 
 PARTS = ("exits", "bottlenecks")
 """Of a detector."""
@@ -117,7 +118,10 @@ def make_alexnet(data: str, options: ExitOptions) -> Path:
     _make(options.out)
     name, train, test = pictures(data, options)
     settings = AlexNetTraining(
-        data=name, seed=options.seed, iterations=options.iterations_of("alexnet")
+        data=name,
+        seed=options.seed,
+        iterations=options.iterations_of("alexnet"),
+        bfloat16=options.bfloat16,
     )
     path = train_alexnet(settings, train, options.out, device=options.device)
     counts = {"train": len(train), "test": len(test)}

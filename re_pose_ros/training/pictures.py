@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +11,6 @@ from numpy.typing import NDArray
 
 from re_pose_ros.coinference.alexnet import SIDE
 from re_pose_ros.errors import InputError
-from re_pose_ros.image_codec import decode_compressed
 from re_pose_ros.scenes import CLASSES
 from re_pose_ros.training.crops import Crops
 
@@ -118,41 +114,6 @@ def cifar10(folder: Path) -> tuple[Pictures, Pictures]:
         Pictures(p.data[..., ::-1].copy(), np.array(p.targets, np.int64), _CIFAR10) for p in parts
     )
     return train, test
-
-
-def packed(folder: Path) -> tuple[Pictures, Pictures]:
-    """Pictures for training and for measuring of ``train*.npz`` and ``test*.npz``.
-
-    Each file has ``labels`` (N,) and either ``images`` (N, 32, 32, 3) uint8 RGB, or ``data`` and
-    ``offsets`` (N + 1,): JPEG files one behind the other. ``classes.json`` may name the classes.
-
-    Raises:
-        InputError: there are no such files.
-    """
-    names = folder / "classes.json"
-    try:
-        labels = tuple(json.loads(names.read_text(encoding="utf-8"))) if names.exists() else ()
-        train, test = (_unpacked(min(folder.glob(f"{n}*.npz")), labels) for n in ("train", "test"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{folder} holds no pictures as train*.npz and test*.npz; see the documentation"
-        ) from error
-    return train, test
-
-
-def _unpacked(path: Path, labels: tuple[str, ...]) -> Pictures:
-    with np.load(path) as arrays:
-        class_ids = np.asarray(arrays["labels"], np.int64).ravel()
-        if "images" in arrays:
-            images = arrays["images"][..., ::-1].copy()
-        else:
-            data, offsets = arrays["data"], arrays["offsets"]
-            images = np.stack(
-                [decode_compressed(data[a:b].tobytes()) for a, b in itertools.pairwise(offsets)]
-            )
-    if images.shape != (len(class_ids), SIDE, SIDE, 3):
-        raise ValueError(f"{path} has {images.shape} for {len(class_ids)} labels")
-    return Pictures(images, class_ids, labels or tuple(map(str, range(class_ids.max() + 1))))
 
 
 def _objects(crops: Crops, index: int, open_classes: NDArray[np.bool_]) -> list[int]:
