@@ -24,7 +24,7 @@ def images(seed: int = 0, side: int = SIDE) -> NDArray[np.uint8]:
     return np.broadcast_to(colours, (COUNT, side, side, 3)).copy()
 
 
-def jpegs(pictures: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+def jpegs(pictures: NDArray[np.uint8]) -> dict[str, Any]:
     """Arrays of a file with ``data`` and ``offsets``."""
     files = [bytes(encode_jpeg(image, 100)) for image in pictures]
     return {

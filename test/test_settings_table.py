@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from re_pose_ros.coinference.profile import ActionTable
+from re_pose_ros.coinference.profile import Action, ActionTable
 from re_pose_ros.coinference.setting import BITS, DEVICE, Setting
 from re_pose_ros.detections import Detections
+from re_pose_ros.errors import InputError
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.training import settings_table
-from re_pose_ros.training.settings_table import QUALITIES, measure, save_plot, settings_of
+from re_pose_ros.training.alexnet import AlexNetTraining, train_alexnet
+from re_pose_ros.training.packs import packed
+from re_pose_ros.training.settings_report import rates, save_plot
+from re_pose_ros.training.settings_scope import QUALITIES, Scope, settings_of
+from re_pose_ros.training.settings_table import measure
 
 Image = NDArray[np.uint8]
 
@@ -45,6 +50,94 @@ def test_settings_of_an_exit_are_pictures_features_and_the_robot_alone() -> None
     assert [s.quality for s in made if s.cut == 0] == list(QUALITIES)
     assert [(s.cut, s.bits) for s in made if s.cut > 0] == [(c, b) for c in (3, 5) for b in BITS]
     assert made[-1] == Setting("full", DEVICE, 0, 0) and len(set(made)) == len(made)
+
+
+POSSIBLE = {"early": (1, 2, 9), "full": (1, 2, 3, 4)}
+
+
+def test_a_scope_says_what_is_measured() -> None:
+    def sent(scope: Scope) -> dict[str, set[tuple[int, int]]]:
+        made = scope.of(POSSIBLE, lambda exit: (2,))
+        exits = {setting.exit for setting in made}
+        return {e: {(s.cut, s.bits) for s in made if s.exit == e and s.cut > 0} for e in exits}
+
+    every = {2, 4, 6, 8}
+    assert sent(Scope()) == {e: {(2, b) for b in every} for e in POSSIBLE}
+    assert sent(Scope(cuts="all", bits=(4,))) == {
+        e: {(cut, 4) for cut in cuts} for e, cuts in POSSIBLE.items()
+    }
+    assert sent(Scope(("full",), (1, 4), (8, 2))) == {"full": {(1, 2), (1, 8), (4, 2), (4, 8)}}
+    assert sent(Scope(cuts=(9,), bits=(8,))) == {"early": {(9, 8)}, "full": set()}
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"exits": ("middle",)}, "exit 'middle' is none of early, full"),
+        ({"cuts": (5,)}, "at cut 5; use of 1, 2, 3, 4, 9"),
+        ({"exits": ("full",), "cuts": (9,)}, "at cut 9; use of 1, 2, 3, 4"),
+        ({"bits": (3,)}, "bits"),
+        ({"bits": ()}, "bits"),
+    ],
+)
+def test_a_scope_that_no_network_has_is_refused(fields: dict[str, Any], word: str) -> None:
+    with pytest.raises(InputError, match=word):
+        Scope(**fields).of(POSSIBLE, lambda exit: (2,))
+
+
+def test_rates_have_a_row_for_what_is_sent_and_a_column_for_each_exit() -> None:
+    def action(exit: str, cut: int, bits: int, quality: int, accuracy: float, size: int) -> Action:
+        edge = (1.0,) if size else (0.0,)
+        return Action(
+            Setting(exit, cut, bits, quality), accuracy, None, (1.0,), edge, (float(size),)
+        )
+
+    actions = (
+        action("early", DEVICE, 0, 0, 0.5, 0),
+        action("early", 2, 4, 0, 0.4, 300),
+        action("full", 3, 2, 0, 0.6, 200),
+        action("full", 3, 8, 0, 0.7, 800),
+        action("full", 0, 0, 80, 0.75, 900),
+        action("full", DEVICE, 0, 0, 0.8, 0),
+    )
+    table = ActionTable("alexnet", "alexnet", "abc", {}, (32,), (), actions)
+    lines = rates(table).splitlines()
+    assert lines[0] == "Accuracy / bytes per picture:"
+    assert lines[2] == "| sent | exit `full` | exit `early` |"
+    assert lines[4:] == [
+        "| JPEG, quality 80 | 0.750 / 900 |  |",
+        "| cut 2, 4 bits |  | 0.400 / 300 |",
+        "| cut 3, 8 bits | 0.700 / 800 |  |",
+        "| cut 3, 2 bits | 0.600 / 200 |  |",
+        "| nothing (the robot alone) | 0.800 | 0.500 |",
+    ]
+    large = replace(table, actions=(*actions, action("full", 1, 8, 0, 0.79, 72_040)))
+    assert "| cut 1, 8 bits | 0.790 / 72.0 |  |" in rates(large)
+
+
+def colour_pack(folder: Path, classes: int) -> Path:
+    """Flat pictures of so many colours, as ``packed`` takes them."""
+    folder.mkdir()
+    class_ids = np.arange(24) % classes
+    images = np.zeros((24, 32, 32, 3), np.uint8)
+    images += (80 * class_ids)[:, None, None, None].astype(np.uint8)
+    for part in ("train", "test"):
+        np.savez(folder / f"{part}.npz", images=images, labels=class_ids)
+    return folder
+
+
+def test_alexnet_is_measured_on_packed_pictures(tmp_path: Path) -> None:
+    data = colour_pack(tmp_path / "colours", 3)
+    settings = AlexNetTraining("colours", iterations=1, batch=4)
+    weights = train_alexnet(settings, packed(data)[0], tmp_path)
+    scope = Scope(("b1",), (2,), (4,), per_channel=False)
+    made = settings_table.measure_alexnet(weights, str(data), tmp_path / "absent", 6, scope)
+    assert made == tmp_path / "alexnet.coinference.json"
+    table = ActionTable.read(made)
+    assert {s.cut for s in table.settings} == {0, 2, DEVICE} and table.input_sizes == (32,)
+    others = colour_pack(tmp_path / "others", 2)
+    with pytest.raises(InputError, match="the pictures show 0, 1"):
+        settings_table.measure_alexnet(weights, str(others), tmp_path / "absent", 6, scope)
 
 
 def test_every_setting_goes_its_own_way() -> None:

@@ -24,9 +24,11 @@ class ClassifierHalves:
 
     Attributes:
         staged: the network and its exits.
+        per_channel: how features are quantised.
     """
 
     staged: StagedClassifier
+    per_channel: bool = True
 
     @property
     def exits(self) -> tuple[str, ...]:
@@ -43,7 +45,11 @@ class ClassifierHalves:
         values = self.staged.head(self.staged.picture([image]), setting.cut, setting.exit)
         shapes = self.staged.shapes(setting.cut, setting.exit)
         tensors = {
-            stage: quantise(value[0].reshape(shapes[stage]).numpy(), setting.bits)
+            stage: quantise(
+                value[0].reshape(shapes[stage]).numpy(),
+                setting.bits,
+                per_channel=self.per_channel,
+            )
             for stage, value in values.items()
         }
         size = SIDE, SIDE

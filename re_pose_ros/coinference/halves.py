@@ -32,9 +32,11 @@ class Halves:
 
     Attributes:
         staged: the network, its exits and its bottlenecks.
+        per_channel: how features are quantised, see ``quantise``; whoever receives them is told.
     """
 
     staged: StagedDetector
+    per_channel: bool = True
 
     @classmethod
     def of(cls, model: Model) -> Halves:
@@ -98,7 +100,9 @@ class Halves:
         picture = self.staged.picture([image], input_size)
         values = self.staged.head(picture, setting.cut, setting.exit)
         tensors = {
-            stage: quantise(value[0].float().cpu().numpy(), setting.bits)
+            stage: quantise(
+                value[0].float().cpu().numpy(), setting.bits, per_channel=self.per_channel
+            )
             for stage, value in values.items()
         }
         size = image.shape[1], image.shape[0]

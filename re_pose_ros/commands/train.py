@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from re_pose_ros.commands.options import Commands
+from re_pose_ros.commands.options import Commands, whole_numbers
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -108,7 +108,32 @@ def _add_table(what: Commands[argparse.ArgumentParser]) -> None:
         "table", help="measure what every setting of co-inference costs and finds, for the tuner"
     )
     table.add_argument("--graph", choices=("detector", "alexnet"), default="detector")
-    table.add_argument("--network", default="scene-n", metavar="MODEL", help="the detector")
+    table.add_argument(
+        "--network",
+        default="",
+        metavar="MODEL",
+        help="the detector, by default scene-n; or weights of AlexNet, by default those shipped",
+    )
+    table.add_argument(
+        "--data",
+        default="scenes",
+        metavar="scenes|cifar10|FOLDER",
+        help="AlexNet's pictures, as of train exits",
+    )
+    table.add_argument("--exits", default="", metavar="NAME,...", help="by default all")
+    table.add_argument(
+        "--cuts",
+        default="few",
+        metavar="few|all|N,...",
+        help="few: where little is sent; all: wherever features can be sent",
+    )
+    table.add_argument("--bits", default="2,4,6,8", metavar="N,...", help="of features")
+    table.add_argument(
+        "--ranges",
+        choices=("channel", "tensor"),
+        default="channel",
+        help="of quantisation: one for each channel, or for each tensor",
+    )
     table.add_argument(
         "--pictures", type=int, default=0, help="for the accuracy; 0: 72 of a detector, 600 else"
     )
@@ -215,18 +240,33 @@ def _train_exits(arguments: argparse.Namespace) -> int:
 
 
 def _measure_table(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.coinference.alexnet import SHIPPED
     from re_pose_ros.coinference.profile import ActionTable
-    from re_pose_ros.training import settings_table
+    from re_pose_ros.training import settings_report, settings_table
+    from re_pose_ros.training.settings_scope import ALL, FEW, Scope
 
     folder, out = Path(arguments.held_out), Path(arguments.out) if arguments.out else None
+    scope = Scope(
+        tuple(filter(None, arguments.exits.split(","))),
+        arguments.cuts
+        if arguments.cuts in (FEW, ALL)
+        else tuple(whole_numbers("cuts", arguments.cuts)),
+        tuple(whole_numbers("bits", arguments.bits)),
+        arguments.ranges == "channel",
+    )
     if arguments.graph == "alexnet":
-        path = settings_table.measure_alexnet(folder, arguments.pictures or 600, out)
+        weights = Path(arguments.network) if arguments.network else SHIPPED
+        path = settings_table.measure_alexnet(
+            weights, arguments.data, folder, arguments.pictures or 600, scope, out
+        )
     else:
         path = settings_table.measure_detector(
-            arguments.network, folder, arguments.pictures or 72, out
+            arguments.network or "scene-n", folder, arguments.pictures or 72, scope, out
         )
+    table = ActionTable.read(path)
     if arguments.plot:
-        settings_table.save_plot(ActionTable.read(path), Path(arguments.plot))
+        settings_report.save_plot(table, Path(arguments.plot))
+    print(settings_report.rates(table))
     print(path)
     return 0
 

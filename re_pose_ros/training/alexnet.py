@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from re_pose_ros.errors import InputError
 from re_pose_ros.training.pictures import Pictures
 from re_pose_ros.training.resumable import Course, train
+
+if TYPE_CHECKING:
+    from re_pose_ros.coinference.alexnet import StagedClassifier
 
 _SHIFT = 3  # pixels that a picture is moved by at most
 
@@ -113,11 +116,7 @@ def top1(path: Path, pictures: Pictures) -> dict[str, float]:
     Raises:
         InputError: the file cannot be used, or has other classes.
     """
-    from re_pose_ros.coinference.alexnet import load_alexnet
-
-    classifier = load_alexnet(path)
-    if classifier.labels != pictures.labels:
-        raise InputError(f"{path} has the classes {', '.join(classifier.labels)}, not these")
+    classifier = load_for(path, pictures)
     right = {exit.name: 0 for exit in classifier.network.exits}
     for start in range(0, len(pictures), 500):
         batch = classifier.picture(list(pictures.images[start : start + 500]))
@@ -125,6 +124,19 @@ def top1(path: Path, pictures: Pictures) -> dict[str, float]:
         for name in right:
             right[name] += int((classifier.classes(classifier.run(batch, name)) == truth).sum())
     return {name: round(count / len(pictures), 4) for name, count in right.items()}
+
+
+def load_for(path: Path, pictures: Pictures) -> StagedClassifier:
+    """The AlexNet of a file; raises InputError where it, or its classes, are not for pictures."""
+    from re_pose_ros.coinference.alexnet import load_alexnet
+
+    classifier = load_alexnet(path)
+    if classifier.labels != pictures.labels:
+        raise InputError(
+            f"{path} has the classes {', '.join(classifier.labels)}; the pictures show "
+            f"{', '.join(pictures.labels)}"
+        )
+    return classifier
 
 
 def statistics(pictures: Pictures) -> tuple[list[float], list[float]]:

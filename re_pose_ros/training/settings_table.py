@@ -19,13 +19,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from re_pose_ros.coinference.alexnet import SHIPPED as ALEXNET_WEIGHTS
-from re_pose_ros.coinference.alexnet import SIDE, load_alexnet
+from re_pose_ros.coinference.alexnet import SIDE
 from re_pose_ros.coinference.classifier import GRAPH as ALEXNET
 from re_pose_ros.coinference.classifier import ClassifierHalves
 from re_pose_ros.coinference.halves import Halves
 from re_pose_ros.coinference.profile import Action, ActionTable
-from re_pose_ros.coinference.setting import BITS, DEVICE, Setting
+from re_pose_ros.coinference.setting import Setting
 from re_pose_ros.detection.model import load_model
 from re_pose_ros.detections import Detections
 from re_pose_ros.evaluation import evaluate_coco
@@ -33,17 +32,14 @@ from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.image_codec import decode_compressed, encode_jpeg
 from re_pose_ros.provenance import machine
 from re_pose_ros.scenes import CLASSES
+from re_pose_ros.training.alexnet import load_for
 from re_pose_ros.training.crops import Crops
 from re_pose_ros.training.distil import CONFIDENCE, held_out
-from re_pose_ros.training.pictures import Pictures, of_scenes
+from re_pose_ros.training.packs import packed
+from re_pose_ros.training.pictures import Pictures, cifar10, of_scenes
+from re_pose_ros.training.settings_scope import Scope, classifier_settings, detector_settings
 
 Image = NDArray[np.uint8]
-
-QUALITIES = (20, 40, 60, 80, 90)
-"""Of the JPEG pictures at cut 0."""
-
-PLAIN_CUTS = 2
-"""Cuts without a bottleneck per exit: those at which least is alive."""
 
 SIZE_EDGES = (16.0, 48.0)
 """Object sizes in input pixels between small, middle and large ones."""
@@ -87,38 +83,6 @@ class DetectorGraph:
 
     def whole(self, image: Image, input_size: int, exit: str) -> Detections:
         return self.halves.at(exit).detect([image], input_size)[0]
-
-
-def detector_settings(halves: Halves) -> list[Setting]:
-    """What is worth measuring of a detector: all exits, at cuts where little is sent."""
-    network, found = halves.staged.network, []
-    for exit in halves.exits:
-        narrow = [
-            cut
-            for cut in halves.cuts[exit]
-            if network.alive(cut, exit) in halves.staged.bottlenecks
-        ]
-        plain = sorted(
-            (cut for cut in halves.cuts[exit] if cut not in narrow),
-            key=lambda cut: _alive_values(halves, cut, exit),
-        )
-        found += settings_of(exit, sorted({*narrow, *plain[:PLAIN_CUTS]}))
-    return found
-
-
-def settings_of(exit: str, cuts: Sequence[int]) -> list[Setting]:
-    """Of one exit: the picture at all qualities, features at these cuts, and the robot alone."""
-    return [
-        *(Setting(exit, 0, 0, quality) for quality in QUALITIES),
-        *(Setting(exit, cut, bits, 0) for cut in cuts for bits in BITS),
-        Setting(exit, DEVICE, 0, 0),
-    ]
-
-
-def _alive_values(halves: Halves, cut: int, exit: str) -> float:
-    """How many numbers are alive across a cut, per pixel of the input."""
-    maps = [halves.staged.maps[stage] for stage in halves.staged.network.alive(cut, exit)]
-    return sum(channels / stride**2 for channels, stride in maps)
 
 
 Judge = Callable[[list[Any]], tuple[float, tuple[float, ...] | None]]
@@ -192,21 +156,25 @@ def _through(
     return result, (sent - begun) * 1e3, (done - sent) * 1e3, len(data)
 
 
-def detector_table(halves: Halves, crops: Crops, pictures: int = 72) -> ActionTable:
+def detector_table(halves: Halves, crops: Crops, pictures: int, scope: Scope) -> ActionTable:
     """The table of a detector.
 
     Args:
         halves: on one thread, reporting detections of little confidence.
         crops: of scenes that nothing was trained on; those of the larger side.
         pictures: most of them.
+        scope: which settings.
+
+    Raises InputError for what the network does not have.
     """
+    halves = replace(halves, per_channel=scope.per_channel)
     chosen = np.linspace(0, len(crops) - 1, min(pictures, len(crops))).astype(int)
     images = [crops.image(k) for k in chosen]
     truths = [GroundTruth.of(crops.boxes[k], crops.class_ids[k]) for k in chosen]
     sizes = crops.side // 2, crops.side
     actions = measure(
         DetectorGraph(halves),
-        detector_settings(halves),
+        detector_settings(halves, scope),
         images,
         lambda found: _detections_judged(found, truths),
         sizes,
@@ -249,48 +217,42 @@ def _map50(found: Sequence[Detections], truths: Sequence[GroundTruth]) -> float:
     return round(evaluate_coco(found, truths, CLASSES).map50 or 0.0, 4)
 
 
-def alexnet_table(halves: ClassifierHalves, pictures: Pictures, most: int = 600) -> ActionTable:
+def alexnet_table(
+    halves: ClassifierHalves, pictures: Pictures, most: int, scope: Scope
+) -> ActionTable:
     """The table of AlexNet; accuracy is top-1.
 
     Args:
         halves: on one thread.
         pictures: that it was not trained on.
         most: of them.
+        scope: which settings.
+
+    Raises InputError for what the network does not have.
     """
+    halves = replace(halves, per_channel=scope.per_channel)
     chosen = np.linspace(0, len(pictures) - 1, min(most, len(pictures))).astype(int)
     wanted = pictures.class_ids[chosen]
 
     def judge(found: list[Any]) -> tuple[float, None]:
         return round(float(np.mean(np.array(found) == wanted)), 4), None
 
-    settings = [
-        setting
-        for exit in halves.exits
-        for setting in settings_of(exit, _narrow_cuts(halves, exit))
-    ]
-    actions = measure(halves, settings, list(pictures.images[chosen]), judge, (SIDE,))
+    actions = measure(
+        halves, classifier_settings(halves, scope), list(pictures.images[chosen]), judge, (SIDE,)
+    )
     return ActionTable(ALEXNET, ALEXNET, halves.staged.model_hash, machine(), (SIDE,), (), actions)
 
 
-def _narrow_cuts(halves: ClassifierHalves, exit: str) -> list[int]:
-    """Cuts with less alive than at any cut before them."""
-    found, least = [], float("inf")
-    for cut in halves.cuts[exit]:
-        shapes = halves.staged.shapes(cut, exit).values()
-        alive = sum(float(np.prod(shape)) for shape in shapes)
-        if alive < least:
-            found.append(cut)
-            least = alive
-    return found
-
-
-def measure_detector(network: str, folder: Path, pictures: int, out: Path | None = None) -> Path:
+def measure_detector(
+    network: str, folder: Path, pictures: int, scope: Scope, out: Path | None = None
+) -> Path:
     """Measure a detector's table and write it, by default beside its weights; gives the file.
 
     Args:
         network: weights as ``load_model`` takes them.
         folder: of pictures that nothing was trained on; drawn where they are not there.
         pictures: most of them.
+        scope: which settings.
         out: file for the table.
 
     Raises:
@@ -298,17 +260,35 @@ def measure_detector(network: str, folder: Path, pictures: int, out: Path | None
     """
     model = load_model(network, confidence=CONFIDENCE, threads=1)
     assert model.path is not None
-    table = detector_table(Halves.of(model), held_out(folder)[-1], pictures)
+    table = detector_table(Halves.of(model), held_out(folder)[-1], pictures, scope)
     return _written(table, out or table_path(model.path))
 
 
-def measure_alexnet(folder: Path, pictures: int, out: Path | None = None) -> Path:
-    """Measure the table of the AlexNet that comes with the package; see ``measure_detector``."""
+def measure_alexnet(
+    weights: Path, data: str, folder: Path, pictures: int, scope: Scope, out: Path | None = None
+) -> Path:
+    """Measure the table of an AlexNet; see ``measure_detector``.
+
+    Args:
+        weights: of it.
+        data: ``scenes``, ``cifar10``, or a folder as ``packed`` takes it; its test pictures count.
+        folder: of pictures of scenes; CIFAR-10 is looked for, and downloaded, beside it.
+        pictures: most of them.
+        scope: which settings.
+        out: file for the table.
+
+    Raises:
+        InputError: a file cannot be used, or the pictures are not of the network's classes.
+    """
     torch.set_num_threads(1)
-    crops = held_out(folder)[0]
-    things = of_scenes(crops, _PER_CLASS, seed=0)
-    table = alexnet_table(ClassifierHalves(load_alexnet()), things, pictures)
-    return _written(table, out or table_path(ALEXNET_WEIGHTS))
+    if data == "scenes":
+        things = of_scenes(held_out(folder)[0], _PER_CLASS, seed=0)
+    elif data == "cifar10":
+        things = cifar10(folder.parent / "cifar10")[1]
+    else:
+        things = packed(Path(data))[1]
+    table = alexnet_table(ClassifierHalves(load_for(weights, things)), things, pictures, scope)
+    return _written(table, out or table_path(weights))
 
 
 def _written(table: ActionTable, path: Path) -> Path:
@@ -319,26 +299,3 @@ def _written(table: ActionTable, path: Path) -> Path:
 def table_path(weights: Path) -> Path:
     """Where the table of a network's file is looked for."""
     return weights.with_name(f"{weights.stem}.coinference.json")
-
-
-def save_plot(table: ActionTable, path: Path) -> None:
-    """Accuracy over bytes at the largest input, one panel per exit, features beside JPEG."""
-    from matplotlib.figure import Figure
-
-    exits = list(dict.fromkeys(setting.exit for setting in table.settings))
-    figure = Figure(figsize=(4 * len(exits), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(exits), sharey=True, squeeze=False)[0]
-    for axes, exit in zip(panels, reversed(exits), strict=True):
-        own = [action for action in table.actions if action.setting.exit == exit]
-        for cut in sorted({action.setting.cut for action in own if action.setting.sends}):
-            line = sorted((a.bytes[-1] / 1e3, a.accuracy) for a in own if a.setting.cut == cut)
-            label = "JPEG" if cut == 0 else f"cut {cut}"
-            axes.plot(*zip(*line, strict=True), "k.--" if cut == 0 else ".-", label=label)
-        alone = [action.accuracy for action in own if not action.setting.sends]
-        axes.axhline(alone[0], color="0.7", lw=0.8)
-        axes.set_xscale("log")
-        axes.set_xlabel("kB per picture")
-        axes.set_title(f"exit {exit}", fontsize=10)
-        axes.legend(fontsize=8)
-    panels[0].set_ylabel("accuracy")
-    figure.savefig(path, dpi=110)
