@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from re_pose_ros.detection.model import Model, class_ids, load_model, model_name
+from re_pose_ros.detection.model import Model, class_ids, load_model, model_name, to_tensor
 from re_pose_ros.detection.preprocess import PADDING_VALUE, canvas_size, letterbox, to_image
 from re_pose_ros.detection.worker import Request, Worker
 from re_pose_ros.detections import Detections
@@ -114,6 +117,48 @@ def test_boxes_outside_the_image_are_clipped() -> None:
 
 
 # detect, with a stand-in for the network
+
+
+def test_a_tensor_is_rgb_from_0_to_1_with_channels_together() -> None:
+    torch = pytest.importorskip("torch")
+    batch = np.random.default_rng(4).integers(0, 256, (3, 64, 32, 3), np.uint8)
+    made = to_tensor(batch)
+    wanted = torch.from_numpy(batch[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255
+    assert torch.equal(made, wanted) and made.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(to_tensor(batch[:, ::2, ::2]), wanted[:, :, ::2, ::2])
+
+
+_FAULTS = """
+import resource, sys
+import numpy as np
+from re_pose_ros.detection.memory import keep_freed_memory
+
+def maps():
+    kept = [np.ones((size, 1 << 18)) for size in (4, 12)]  # 8 and 24 MiB
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+maps()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    maps()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the C library of GNU")
+def test_memory_of_one_picture_serves_the_next() -> None:
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+
+    def faults(how: str, **more: str) -> int:
+        command = [sys.executable, "-c", _FAULTS, how]
+        done = subprocess.run(command, env=plain | more, capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    kept = faults("kept")
+    # With huge pages a page is 2 MiB: 16 for both maps.
+    assert kept < 8 and faults("given back") >= 5 * 8
+    assert faults("kept", MALLOC_MMAP_THRESHOLD_="65536") >= 5 * 8
 
 
 def test_results_keep_the_order_of_mixed_shapes() -> None:
