@@ -111,8 +111,8 @@ def test_rates_have_a_row_for_what_is_sent_and_a_column_for_each_exit() -> None:
         "| cut 3, 2 bits | 0.600 / 200 |  |",
         "| nothing (the robot alone) | 0.800 | 0.500 |",
     ]
-    large = replace(table, actions=(*actions, action("full", 1, 8, 0, 0.79, 72_040)))
-    assert "| cut 1, 8 bits | 0.790 / 72.0 |  |" in rates(large)
+    large = tuple(replace(a, bytes=(100 * a.bytes[0],)) for a in actions)
+    assert "| cut 3, 8 bits | 0.700 / 80.0 |  |" in rates(replace(table, actions=large))
 
 
 def colour_pack(folder: Path, classes: int) -> Path:

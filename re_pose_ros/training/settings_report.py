@@ -8,7 +8,7 @@ from pathlib import Path
 from re_pose_ros.coinference.profile import Action, ActionTable
 from re_pose_ros.coinference.setting import Setting
 
-_KILO = 10_000  # bytes from which on thousands are counted
+_KILO = 2000  # bytes at least sent where thousands are counted
 _ANY = "any"  # exit
 
 
@@ -18,7 +18,7 @@ def rates(table: ActionTable) -> str:
     Markdown. Where an exit was not measured with what a row says, its cell is empty.
     """
     exits = list(dict.fromkeys(setting.exit for setting in table.settings))[::-1]
-    large = max(action.bytes[-1] for action in table.actions) >= _KILO
+    large = min(a.bytes[-1] for a in table.actions if a.setting.sends) >= _KILO
     rows: dict[Setting, dict[str, str]] = {}
     for action in table.actions:
         sent = replace(action.setting, exit=_ANY)
