@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -102,32 +102,40 @@ def measure(
         graph: on one thread.
         settings: of it.
         images: for the accuracy, at the largest of the input sizes; the first few, scaled, also for
-            times and bytes.
+            times and bytes at the others.
         judge: of their results.
         input_sizes: rising.
     """
+    few = images[: _TIMED + 1]
     actions = []
     for setting in tqdm(settings, unit="setting", disable=None):
-        results = [_through(graph, image, input_sizes[-1], setting)[0] for image in images]
-        accuracy, by_size = judge(results)
-        costs = np.array([_costs(graph, images, size, setting) for size in input_sizes])
+        passes = {
+            side: [_through(graph, _scaled(image, side), side, setting) for image in few]
+            for side in input_sizes[:-1]
+        }
+        passes[input_sizes[-1]] = [
+            _through(graph, image, input_sizes[-1], setting) for image in images
+        ]
+        accuracy, by_size = judge([done.result for done in passes[input_sizes[-1]]])
+        costs = np.array([_costs(passes[side][: len(few)]) for side in input_sizes])
         device, edge, size = (tuple(float(v) for v in column) for column in costs.T)
         actions.append(Action(setting, accuracy, by_size, device, edge, size))
     return tuple(actions)
 
 
-def _costs(
-    graph: Graph, images: Sequence[Image], input_size: int, setting: Setting
-) -> tuple[float, float, float]:
+class _Pass(NamedTuple):
+    """A picture's result, milliseconds of the processor on robot and worker, and bytes between."""
+
+    result: Any
+    device_ms: float
+    edge_ms: float
+    bytes: int
+
+
+def _costs(passes: Sequence[_Pass]) -> tuple[float, float, float]:
     """Median milliseconds on the robot and on the worker, and mean bytes."""
-    rows = []
-    for image in images[: _TIMED + 1]:
-        small = image
-        if max(image.shape[:2]) != input_size:
-            small = cv2.resize(image, (input_size, input_size), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        rows.append(_through(graph, small, input_size, setting)[1:])
     # The first is slower, as nothing is in the caches.
-    device, edge, size = np.array(rows[1:] or rows).T
+    device, edge, size = np.array([done[1:] for done in passes[1:] or passes]).T
     return (
         round(float(np.median(device)), 3),
         round(float(np.median(edge)), 3),
@@ -135,14 +143,15 @@ def _costs(
     )
 
 
-def _through(
-    graph: Graph, image: Image, input_size: int, setting: Setting
-) -> tuple[Any, float, float, int]:
-    """A picture's result, milliseconds of the processor on robot and worker, and bytes between."""
+def _scaled(image: Image, side: int) -> Image:
+    return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _through(graph: Graph, image: Image, input_size: int, setting: Setting) -> _Pass:
     begun = time.process_time()
     if not setting.sends:
         result = graph.whole(image, input_size, setting.exit)
-        return result, (time.process_time() - begun) * 1e3, 0.0, 0
+        return _Pass(result, (time.process_time() - begun) * 1e3, 0.0, 0)
     if setting.sends_features:
         data = graph.head(image, input_size, setting)
     else:
@@ -153,7 +162,7 @@ def _through(
     else:
         result = graph.whole(decode_compressed(data), input_size, setting.exit)
     done = time.process_time()
-    return result, (sent - begun) * 1e3, (done - sent) * 1e3, len(data)
+    return _Pass(result, (sent - begun) * 1e3, (done - sent) * 1e3, len(data))
 
 
 def detector_table(halves: Halves, crops: Crops, pictures: int, scope: Scope) -> ActionTable:
