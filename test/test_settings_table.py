@@ -115,6 +115,19 @@ def test_rates_have_a_row_for_what_is_sent_and_a_column_for_each_exit() -> None:
     assert "| cut 3, 8 bits | 0.700 / 80.0 |  |" in rates(replace(table, actions=large))
 
 
+def test_a_plot_of_many_cuts_has_their_numbers_in_place_of_a_legend(tmp_path: Path) -> None:
+    settings = settings_of("full", range(1, 13), (4,))
+    actions = tuple(
+        Action(s, 0.5, None, (1.0,), (float(s.sends),), (500.0 * s.sends,)) for s in settings
+    )
+    few = ActionTable("alexnet", "alexnet", "abc", {}, (32,), (), actions)
+    save_plot(few, tmp_path / "many.svg")
+    drawn = (tmp_path / "many.svg").read_text()
+    assert "<!-- 12 -->" in drawn and "<!-- cut 12 -->" not in drawn
+    save_plot(few.only(lambda setting: setting.cut < 4), tmp_path / "few.svg")
+    assert "<!-- cut 3 -->" in (tmp_path / "few.svg").read_text()
+
+
 def colour_pack(folder: Path, classes: int) -> Path:
     """Flat pictures of so many colours, as ``packed`` takes them."""
     folder.mkdir()

@@ -10,6 +10,7 @@ from re_pose_ros.coinference.setting import Setting
 
 _KILO = 2000  # bytes at least sent where thousands are counted
 _ANY = "any"  # exit
+_LEGEND = 8  # lines at most; more have their cut beside them
 
 
 def rates(table: ActionTable) -> str:
@@ -33,7 +34,10 @@ def rates(table: ActionTable) -> str:
 
 
 def save_plot(table: ActionTable, path: Path) -> None:
-    """Accuracy over bytes at the largest input, one panel per exit, features beside JPEG."""
+    """Accuracy over bytes at the largest input, one panel per exit, features beside JPEG.
+
+    Where there are many cuts, their numbers stand at the lines in place of a legend.
+    """
     from matplotlib.figure import Figure
 
     exits = list(dict.fromkeys(setting.exit for setting in table.settings))
@@ -41,16 +45,25 @@ def save_plot(table: ActionTable, path: Path) -> None:
     panels = figure.subplots(1, len(exits), sharey=True, squeeze=False)[0]
     for axes, exit in zip(panels, reversed(exits), strict=True):
         own = [action for action in table.actions if action.setting.exit == exit]
-        for cut in sorted({action.setting.cut for action in own if action.setting.sends}):
+        cuts = sorted({action.setting.cut for action in own if action.setting.sends})
+        for cut in cuts:
             line = sorted((a.bytes[-1] / 1e3, a.accuracy) for a in own if a.setting.cut == cut)
             label = "JPEG" if cut == 0 else f"cut {cut}"
             axes.plot(*zip(*line, strict=True), "k.--" if cut == 0 else ".-", label=label)
+            if cut and len(cuts) > _LEGEND:
+                # Alternately above and below, since many lie close together.
+                shift = (0, 5 if cut % 2 else -9)
+                axes.annotate(
+                    str(cut), line[-1], shift, textcoords="offset points", fontsize=7, ha="center"
+                )
         alone = [action.accuracy for action in own if not action.setting.sends]
         axes.axhline(alone[0], color="0.7", lw=0.8)
         axes.set_xscale("log")
+        axes.margins(y=0.12)
         axes.set_xlabel("kB per picture")
         axes.set_title(f"exit {exit}", fontsize=10)
-        axes.legend(fontsize=8)
+        if len(cuts) <= _LEGEND:
+            axes.legend(fontsize=8)
     panels[0].set_ylabel("accuracy")
     figure.savefig(path, dpi=110)
 
