@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from re_pose_ros.coinference.stages import PICTURE, Exit, Stage, StagedNetwork, stage_times
+from re_pose_ros.coinference.stages import PICTURE, Exit, Stage, StagedNetwork
 from re_pose_ros.errors import InputError
 
 
@@ -147,10 +147,3 @@ def test_what_does_not_exist_is_named() -> None:
 def test_impossible_graphs_are_refused(inputs: list[tuple[int, ...]], outputs: list[int]) -> None:
     with pytest.raises(ValueError, match=r"stage|exit"):
         built(inputs, outputs)
-
-
-def test_every_stage_is_timed() -> None:
-    network = built([(-1,), (0,), (0, 1)], [1, 2])
-    times = stage_times(network, torch.ones(4), repeats=2)
-    assert len(times) == 3
-    assert all(t > 0 for t in times)

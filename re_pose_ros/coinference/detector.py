@@ -21,7 +21,7 @@ from re_pose_ros.coinference.exit_heads import exits_path, load_exits
 from re_pose_ros.coinference.layers import check_layers, layers_alone, small_picture
 from re_pose_ros.coinference.stages import Exit, Stage, StagedNetwork, value_shapes
 from re_pose_ros.coinference.weights import file_hash
-from re_pose_ros.detection.model import Model, load_model, to_tensor
+from re_pose_ros.detection.model import Model, to_tensor
 from re_pose_ros.detection.preprocess import letterbox
 from re_pose_ros.detections import Detections
 from re_pose_ros.errors import InputError
@@ -116,11 +116,6 @@ class StagedDetector:
             self.model.detections(found, size, input_size)
             for found, size in zip(rows, image_sizes, strict=True)
         ]
-
-
-def load_detector(weights: str, **options: Any) -> StagedDetector:
-    """``load_model`` and ``staged_detector`` in one; raises InputError as they do."""
-    return staged_detector(load_model(weights, **options))
 
 
 def staged_detector(

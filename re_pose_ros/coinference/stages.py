@@ -7,8 +7,6 @@ of live variables in compilers: made before the cut and needed behind it.
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -177,32 +175,6 @@ class StagedNetwork:
         for index in indices:
             stage = self.stages[index]
             values[index] = stage.module(*(values[i] for i in stage.inputs))
-
-
-def stage_times(network: StagedNetwork, picture: Any, repeats: int = 5) -> tuple[float, ...]:
-    """Milliseconds that each stage takes, the median of ``repeats`` runs behind one to warm up.
-
-    Args:
-        network: whose stages are all run, whichever exit they serve.
-        picture: the input; what runs on a CUDA device is waited for.
-        repeats: at least 1.
-    """
-    import torch
-
-    times: list[list[float]] = [[] for _ in network.stages]
-    wait = torch.cuda.synchronize if getattr(picture, "is_cuda", False) else lambda: None
-    with torch.inference_mode():
-        for turn in range(repeats + 1):
-            values = {PICTURE: picture}
-            for index, stage in enumerate(network.stages):
-                inputs = [values[i] for i in stage.inputs]
-                wait()
-                start = time.perf_counter()
-                values[index] = stage.module(*inputs)
-                wait()
-                if turn:
-                    times[index].append(1000 * (time.perf_counter() - start))
-    return tuple(statistics.median(values) for values in times)
 
 
 def value_shapes(network: StagedNetwork, picture: Any) -> dict[int, tuple[int, ...]]:

@@ -124,24 +124,6 @@ class CostModel:
             slowness = Level(0.0, spread=self.settings.first_spread)
             self._workers[worker] = _Worker(lines, slowness)
 
-    def observe_compute(
-        self, worker: str, variant: Variant, ms: float, input_pixels: float | None = None
-    ) -> None:
-        """Take the worker's own time for one block.
-
-        Args:
-            worker: one with a profile.
-            variant: one of its profile; others say nothing and are passed over.
-            ms: measured, positive.
-            input_pixels: area of the network's input; that of the profile by default.
-
-        Raises:
-            InputError: the worker has no profile or the time is not positive.
-        """
-        state = self._worker(worker)
-        if variant in state.lines:
-            _take(state.slowness, ms / _line_ms(state.lines[variant], input_pixels), "time")
-
     def observe_slowness(self, worker: str, ratio: float) -> None:
         """Take the worker's time for all blocks of a frame, over that of its profile.
 

@@ -25,14 +25,19 @@ ABLATIONS: dict[str, TunerTraining] = {
     "start_only": TunerTraining(steps=0),
     "gamma_0.5": TunerTraining(gamma=0.5),
     "gamma_0.9": TunerTraining(gamma=0.9),
-    "entropy_0.05": TunerTraining(entropy=0.05),
-    "entropy_0.5": TunerTraining(entropy=0.5),
-    "entropy_0.98": TunerTraining(entropy=0.98),
+    **{
+        f"no_start_entropy_{share}": TunerTraining(start=0, steps=FROM_NOTHING_STEPS, entropy=share)
+        for share in (0.05, 0.5, 0.98)
+    },
     **{name: TunerTraining(variant=name) for name in VARIANTS if name},
     "dqn_with_start": TunerTraining("dqn"),
     "ppo_with_start": TunerTraining("ppo"),
 }
-"""What is varied, each of ``usual('sac_d')`` or of another algorithm's."""
+"""What is varied, each of ``usual('sac_d')`` or of another algorithm's.
+
+The target entropy is varied without the start: after it the learning rate is so low, and the steps
+so few, that the temperature cannot follow any target.
+"""
 
 
 def usual(algorithm: str) -> TunerTraining:
