@@ -14,13 +14,16 @@ import tuning_cases
 pytest.importorskip("torch", reason="training needs torch")
 pytest.importorskip("stable_baselines3", reason="training needs stable-baselines3")
 
+from re_pose_ros.__main__ import main
 from re_pose_ros.bench import coinference
+from re_pose_ros.bench.coinference_figures import by_condition
 from re_pose_ros.bench.coinference_view import markdown, table
 from re_pose_ros.coinference.profile import ActionTable
-from re_pose_ros.errors import InputError
+from re_pose_ros.errors import EXIT_BAD_INPUT, InputError
 from re_pose_ros.training import tuner, tuner_start
 from re_pose_ros.training.tuner_task import HELD_OUT_SEED, WEIGHTS, make_task
 from re_pose_ros.tuning import episodes, rules
+from re_pose_ros.tuning.recorded import Recordings
 
 POLICIES = {
     "sac_d",
@@ -43,6 +46,14 @@ def classifier_table() -> ActionTable:
     return replace(whole, graph="alexnet", model="alexnet", size_edges=(), actions=actions)
 
 
+def recordings(folder: Path) -> Recordings:
+    """A link that is cut most of the time, and a machine that is busy now and then."""
+    link, load = folder / "link.csv", folder / "load.csv"
+    link.write_text("time_s,mbit_s,rtt_ms\n0,20,5\n1,0,5\n10,0,5\n")
+    load.write_text("time_s,utilisation\n0,0.1\n3,0.7\n")
+    return Recordings.read([link], [load])
+
+
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     folder = tmp_path_factory.mktemp("bench")
@@ -53,6 +64,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Pa
         blocks=20,
         trained=folder / "trained",
         steps=128,
+        recordings=recordings(folder),
     )
     tables = {"detector": tuning_cases.detector_table(), "alexnet": classifier_table()}
     with pytest.MonkeyPatch.context() as patch:
@@ -120,7 +132,7 @@ def test_thirds_of_the_traces_average_to_the_whole() -> None:
     table_ = tuning_cases.detector_table()
     traces = make_task("detector", table=table_).traces(11, 9, 12)
     rolled = episodes.roll(rules.Greedy(table_), table_, traces)
-    found = coinference._by_condition({"greedy": [rolled]}, traces)
+    found = by_condition({"greedy": [rolled]}, traces)
     for thirds in found.values():
         hits = [third["greedy"]["deadline_hit"] for third in thirds.values()]
         assert np.mean(hits) == pytest.approx(rolled.in_time.mean(), abs=1e-5)
@@ -141,15 +153,96 @@ def test_what_is_not_trained_can_be_left_out(tmp_path: Path) -> None:
 
 
 def test_tables_for_reading_have_a_row_per_policy(result: tuple[dict[str, Any], Path]) -> None:
-    lines = markdown(result[0], "detector").splitlines()
+    tables = markdown(result[0])
+    lines = tables["detector, policies"].splitlines()
     assert len(lines) == 2 + len(result[0]["graphs"]["detector"]["policies"])
     assert all(line.startswith("| ") and line.endswith(" |") for line in lines)
-    assert "no_early_exit" in markdown(result[0], "alexnet", "ablations")
+    assert "no_early_exit" in tables["alexnet, ablations"]
+    assert len(tables["detector, thirds"].splitlines()) == 2 + 9
+
+
+def test_a_result_is_shown_without_running_anything(
+    result: tuple[dict[str, Any], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "coinference", "--show", str(result[1] / "result.json")]) == 0
+    shown = capsys.readouterr().out
+    for name, lines in markdown(result[0]).items():
+        assert f"{name}\n\n{lines}\n" in shown
+    assert main(["bench", "coinference", "--show", str(result[1] / "link.csv")]) == EXIT_BAD_INPUT
+    assert "is no result of bench coinference" in capsys.readouterr().err
+
+
+def test_policies_are_judged_on_recorded_links(result: tuple[dict[str, Any], Path]) -> None:
+    for of in result[0]["graphs"].values():
+        found = of["recorded"]
+        assert (found["links"], found["loads"]) == (1, 1)
+        assert found["policies"].keys() >= {"greedy", "oracle", "sac_d"}
+        # Most of the time nothing can be sent.
+        assert found["policies"]["oracle"]["bytes"] < of["policies"]["oracle"]["bytes"]
+
+
+def test_what_settings_are_worth_is_told_of_the_best_choice(
+    result: tuple[dict[str, Any], Path],
+) -> None:
+    for of in result[0]["graphs"].values():
+        assert of["without"].keys() == {"no_early_exit", "no_quantisation", "no_bottleneck"}
+        for found in of["without"].values():
+            assert found["oracle"]["regret_pct"] >= 0
+    detector = result[0]["graphs"]["detector"]["without"]
+    assert detector["no_early_exit"]["oracle"]["regret_pct"] > 0
+
+
+def test_another_policy_is_compared_under_its_name(
+    result: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    trained = next((result[1] / "trained" / "detector").glob("sac_d-seed1.npz"), None) or next(
+        (result[1] / "trained" / "detector").glob("sac_d-*seed1.npz")
+    )
+    mine = tmp_path / "mine.npz"
+    mine.write_bytes(trained.read_bytes())
+    options = coinference.CoinferenceOptions(
+        graphs=("detector",), traces=3, blocks=5, trains=False, trained=tmp_path, policies=(mine,)
+    )
+    tables = {"detector": tuning_cases.detector_table()}
+    of = coinference.bench_coinference(options, tables=tables)["graphs"]["detector"]
+    assert of["policies"].keys() >= {"mine", "greedy"} and of["recorded"] == {}
+
+
+@pytest.mark.parametrize("command", [["bench", "coinference"], ["train", "tuner"]])
+@pytest.mark.parametrize(
+    ("option", "text", "words"),
+    [
+        ("--link-trace", "time_s,mbit_s\n", "does not begin with the line time_s,mbit_s,rtt_ms"),
+        ("--link-trace", "time_s,mbit_s,rtt_ms\n0,1,2\n", "has 1 rows"),
+        ("--load-trace", "time_s,utilisation\n0,0.2\n1,x\n", "line 3: utilisation is 'x'"),
+        ("--load-trace", "time_s,utilisation\n0,0.2\n1,1.0\n", "utilisation is not below 1"),
+        ("--load-trace", None, "does not exist"),
+    ],
+)
+def test_recordings_that_cannot_be_used_end_it_with_one_line(
+    command: list[str],
+    option: str,
+    text: str | None,
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "trace.csv"
+    if text is not None:
+        path.write_text(text)
+    assert main([*command, option, str(path)]) == EXIT_BAD_INPUT
+    error = capsys.readouterr().err
+    assert words in error and str(path) in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
-    [({"graphs": ("lenet",)}, "graph 'lenet'"), ({"traces": 0}, "at least one")],
+    [
+        ({"graphs": ("lenet",)}, "graph 'lenet'"),
+        ({"traces": 0}, "at least one"),
+        ({"policies": (Path("a.npz"),)}, "is for one graph"),
+        ({"policies": (Path("dqn.npz"),), "graphs": ("detector",)}, "the name of another"),
+    ],
 )
 def test_unusable_options_are_named(changed: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):

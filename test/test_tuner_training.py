@@ -19,6 +19,7 @@ from re_pose_ros.training import tuner_task as tasks
 from re_pose_ros.tuning import episodes, rules
 from re_pose_ros.tuning.environment import TuningVecEnv
 from re_pose_ros.tuning.policy import Policy
+from re_pose_ros.tuning.recorded import Recorded, Recordings
 
 TINY = tuner.TunerTraining(steps=384, kept_every=192, start=3)
 
@@ -160,6 +161,24 @@ def test_variants_go_without_what_their_names_say() -> None:
     assert all(setting.bits in (0, 8) for setting in parts["no_quantisation"])
     cuts = tasks.BOTTLENECKS["detector"]
     assert all(setting.cut not in cuts for setting in parts["no_bottleneck"])
+
+
+def test_recordings_are_replayed_beside_what_is_drawn_and_are_in_the_name() -> None:
+    table = tuning_cases.detector_table()
+    rate = 123.0
+    link = Recorded(np.array([0.0, 1.0]), np.array([[rate, 5.0], [rate, 5.0]]))
+    load = Recorded(np.array([0.0, 1.0]), np.array([[0.9], [0.9]]))
+    recordings = Recordings((link,), (load,))
+    traces = tasks.make_task("detector", table=table, recordings=recordings).traces(3, 60, 4)
+    replayed = (traces.bandwidth_mbit_s == rate).all(axis=0)
+    assert 10 <= replayed.sum() <= 30
+    busy = (traces.edge_load >= 5.0).all(axis=0)  # ten times what at least half takes at rest
+    assert 10 <= busy.sum() <= 30
+    options = tuner_command.TunerOptions(recordings=recordings)
+    names = {tuner.name_of(training) for _, training in options.trainings()}
+    assert all(recordings.digest in name for name in names)
+    other = Recordings((load,), (link,)).digest
+    assert len({"", Recordings().digest, recordings.digest, other}) == 3
 
 
 def test_traces_do_not_depend_on_what_is_learned(task: tasks.Task) -> None:

@@ -7,13 +7,12 @@ on the real networks; what is compared is only how a setting is chosen.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from re_pose_ros.bench.coinference_figures import by_condition, over_trainings, part, versus
 from re_pose_ros.bench.coinference_view import save_plot, table
 from re_pose_ros.bench.command import check_writable
 from re_pose_ros.bench.plot import check_plot
@@ -26,11 +25,14 @@ from re_pose_ros.training.tuner_task import (
     CHOICE_SEED,
     HELD_OUT_SEED,
     TABLES,
+    VARIANTS,
     WEIGHTS,
     Task,
     make_task,
+    settings_of,
 )
 from re_pose_ros.tuning import episodes, rules
+from re_pose_ros.tuning.recorded import Recordings
 from re_pose_ros.tuning.reward import RewardTerms
 from re_pose_ros.tuning.traces import Traces
 
@@ -38,11 +40,11 @@ SHIPPED = {"detector": "tuner.npz", "alexnet": "tuner_alexnet.npz"}
 """Policies among the weights, by graph."""
 
 LEARNED = ("sac_d", "dqn", "ppo")
+RULES = ("best_fixed", "device_only", "edge_only", "greedy", "greedy_cautious", "oracle")
 
 CAUTIONS = (1.0, 1.02, 1.05, 1.1, 1.2)
 """What the cautious greedy rule may multiply predicted latencies with."""
 
-FIGURES = ("reward", "regret_pct", "deadline_hit", "accuracy", "bytes", "switches")
 _QUICK_TRACES = 100
 _HARDER: dict[str, Any] = {"doppler_hz": (0.1, 0.5), "error": (0.1, 0.4), "hold_s": (15.0, 60.0)}
 
@@ -61,6 +63,8 @@ class CoinferenceOptions:
         traces: held-out ones.
         blocks: of each.
         trained: folder of ``train tuner``.
+        policies: files of others that are compared, too, where there is one graph.
+        recordings: of links and loads, which the policies are judged on as well.
         steps: of trainings in place of the usual; 0 for the usual.
 
     Raises InputError for what cannot be.
@@ -74,12 +78,19 @@ class CoinferenceOptions:
     traces: int = 400
     blocks: int = 256
     trained: Path = Path("out/train/tuner")
+    policies: tuple[Path, ...] = ()
+    recordings: Recordings = field(default_factory=Recordings)
     steps: int = 0
 
     def __post_init__(self) -> None:
         for graph in self.graphs:
             if graph not in TABLES:
                 raise InputError(f"graph '{graph}' is unknown; known: {', '.join(TABLES)}")
+        if self.policies and len(self.graphs) != 1:
+            raise InputError("a policy is for one graph; name one with --graphs")
+        for path in self.policies:
+            if path.stem in (*LEARNED, *RULES):
+                raise InputError(f"policy {path} has the name of another; rename the file")
         if not self.seeds or self.traces < 1 or self.blocks < 1:
             raise InputError("bench coinference needs at least one seed, trace and block")
 
@@ -112,7 +123,7 @@ def bench_coinference(
         "version": 1,
         "machine": machine(),
         "commit": commit(),
-        "options": {**asdict(options), "trained": str(options.trained)},
+        "options": _told(options),
         "notes": _notes(),
         "graphs": {},
     }
@@ -133,11 +144,12 @@ def run_graph(task: Task, options: CoinferenceOptions) -> dict[str, Any]:
     chosen = _rules(task, options)
     missing: list[str] = []
     learned = {name: _learned(name, task, options, missing) for name in LEARNED}
+    learned |= {path.stem: [chooser_of(path, task)] for path in options.policies}
     rolled: dict[str, list[episodes.Rolled]] = {}
     for name, choosers in {**{k: [c] for k, (c, _) in chosen.items()}, **learned}.items():
         rolled[name] = [episodes.roll(chooser, task.table, held_out) for chooser in choosers]
-    names = ("sac_d", "dqn", "ppo", *chosen)
-    policies = {name: _figures(rolled[name]) for name in names if rolled[name]}
+    names = (*learned, *chosen)
+    policies = {name: over_trainings(rolled[name]) for name in names if rolled[name]}
     for name, (_, about) in chosen.items():
         policies[name] |= about
     kept = {name: rolled[name] for name in ("greedy", "greedy_cautious", "sac_d", "dqn")}
@@ -148,9 +160,11 @@ def run_graph(task: Task, options: CoinferenceOptions) -> dict[str, Any]:
         "learned_settings": list(map(str, task.part.settings)),
         "scenarios": _scenarios(task),
         "policies": policies,
-        "versus": _versus(rolled),
-        "by_condition": _by_condition(kept, held_out),
+        "versus": versus(rolled),
+        "by_condition": by_condition(kept, held_out),
         "harder": _harder(task, options, chosen, learned),
+        "recorded": _recorded(task, options, chosen, learned),
+        "without": _without(task, held_out),
         "ablations": _ablations(task, options, held_out, missing),
         "missing": sorted(set(missing)),
     }
@@ -231,69 +245,10 @@ def _ablations(
         trainings = [replace(training, seed=seed) for seed in options.ablation_seeds]
         choosers = _choosers(trainings, task, options, missing, trains)
         if choosers:
-            found[name] = _figures(
+            found[name] = over_trainings(
                 [episodes.roll(chooser, task.table, held_out) for chooser in choosers]
             )
     return found
-
-
-def _figures(rolled: Sequence[episodes.Rolled]) -> dict[str, Any]:
-    """Means over trainings; ``std`` over them and ``by_seed`` where there are several."""
-    each = [episodes.figures(one) for one in rolled]
-    means: dict[str, Any] = {name: _mean([of[name] for of in each]) for name in FIGURES}
-    means["latency_ms"] = {q: _mean([of["latency_ms"][q] for of in each]) for q in ("p50", "p95")}
-    means["std"] = {name: _std([of[name] for of in each]) for name in FIGURES}
-    means["by_seed"] = each if len(each) > 1 else []
-    return means
-
-
-def _versus(rolled: Mapping[str, Sequence[episodes.Rolled]]) -> dict[str, Any]:
-    """Reward of sac_d less that of others, per seed, and the share of traces where it is higher."""
-    found = {}
-    for name, others in rolled.items():
-        if name == "sac_d" or not others or not rolled["sac_d"]:
-            continue
-        theirs = np.mean([other.reward.mean(axis=0) for other in others], axis=0)
-        gains = [own.reward.mean(axis=0) - theirs for own in rolled["sac_d"]]
-        found[name] = {
-            "reward": _mean([float(gain.mean()) for gain in gains]),
-            "std": _std([float(gain.mean()) for gain in gains]),
-            "standard_error_over_traces": _rounded(
-                np.mean(gains, axis=0).std() / np.sqrt(len(gains[0]))
-            ),
-            "better_seeds": sum(bool(gain.mean() > 0) for gain in gains),
-            "better_traces": _rounded(np.mean([(gain > 0).mean() for gain in gains])),
-        }
-    return found
-
-
-def _by_condition(
-    rolled: Mapping[str, Sequence[episodes.Rolled]], traces: Traces
-) -> dict[str, dict[str, Any]]:
-    """Regret and deadlines met in the thirds of the traces by what makes choosing hard."""
-    bandwidth = np.log2(traces.bandwidth_mbit_s)
-    measures = {
-        "error_of_measured_bandwidth": np.log(traces.noise).std(axis=0),
-        "change_of_bandwidth_per_block": np.abs(np.diff(bandwidth, axis=0)).mean(axis=0),
-        "change_of_robot_load": np.abs(np.diff(np.log2(traces.robot_load), axis=0)).mean(axis=0),
-    }
-    found: dict[str, dict[str, Any]] = {}
-    for what, values in measures.items():
-        thirds = np.array_split(values.argsort(), 3)
-        found[what] = {
-            label: {name: _part(of, columns) for name, of in rolled.items() if of}
-            for label, columns in zip(("least", "middle", "most"), thirds, strict=True)
-            if len(columns)
-        }
-    return found
-
-
-def _part(rolled: Sequence[episodes.Rolled], columns: Any) -> dict[str, float | None]:
-    best = [float(one.best[:, columns].mean()) for one in rolled]
-    got = [float(one.reward[:, columns].mean()) for one in rolled]
-    lost = [100 * (b - g) / max(abs(b), 1e-9) for b, g in zip(best, got, strict=True)]
-    hit = [float(one.in_time[:, columns].mean()) for one in rolled]
-    return {"regret_pct": _mean(lost), "deadline_hit": _mean(hit)}
 
 
 def _harder(
@@ -304,17 +259,84 @@ def _harder(
 ) -> dict[str, Any]:
     """The same policies where links change several times as fast as those learned on."""
     harder = replace(task, scenarios=replace(task.scenarios, **_HARDER))
-    traces = harder.traces(HELD_OUT_SEED + 1, options.traces, options.blocks + 1)
-    roll: Callable[[rules.Chooser], episodes.Rolled] = lambda c: episodes.roll(  # noqa: E731
-        c, task.table, traces
-    )
-    found = {
-        name: _figures([roll(chosen[name][0])]) for name in ("greedy", "greedy_cautious", "oracle")
+    found = _elsewhere(harder, HELD_OUT_SEED + 1, options, chosen, learned)
+    return {"scenarios": {k: list(v) for k, v in _HARDER.items()}, "policies": found}
+
+
+def _recorded(
+    task: Task,
+    options: CoinferenceOptions,
+    chosen: Mapping[str, tuple[rules.Chooser, Any]],
+    learned: Mapping[str, Sequence[rules.Chooser]],
+) -> dict[str, Any]:
+    """The same policies on recorded links and loads; empty where none are given."""
+    recordings = options.recordings
+    if not recordings.digest:
+        return {}
+    scenarios = replace(task.scenarios, traces=recordings.links, load_traces=recordings.loads)
+    if recordings.links:
+        scenarios = replace(scenarios, fading=0.0, steps=0.0, recorded=1.0)
+    replayed = replace(task, scenarios=scenarios)
+    found = _elsewhere(replayed, HELD_OUT_SEED + 2, options, chosen, learned)
+    return {
+        "digest": recordings.digest,
+        "links": len(recordings.links),
+        "loads": len(recordings.loads),
+        "policies": found,
     }
-    found |= {name: _figures([roll(c) for c in of]) for name, of in learned.items() if of}
+
+
+def _elsewhere(
+    task: Task,
+    seed: int,
+    options: CoinferenceOptions,
+    chosen: Mapping[str, tuple[rules.Chooser, Any]],
+    learned: Mapping[str, Sequence[rules.Chooser]],
+) -> dict[str, Any]:
+    """Rules and learned policies on other traces than the usual ones."""
+    traces = task.traces(seed, options.traces, options.blocks + 1)
+    choosers = {name: [chosen[name][0]] for name in ("greedy", "greedy_cautious", "oracle")}
+    choosers |= {name: list(of) for name, of in learned.items() if of}
+    found = {
+        name: over_trainings([episodes.roll(chooser, task.table, traces) for chooser in of])
+        for name, of in choosers.items()
+    }
     for figures in found.values():
         del figures["by_seed"]
-    return {"scenarios": {k: list(v) for k, v in _HARDER.items()}, "policies": found}
+    return found
+
+
+def _without(task: Task, held_out: Traces) -> dict[str, Any]:
+    """What the best choice loses without some settings, whoever chooses.
+
+    Regret of the oracle of the settings that are left, against that of all: over all traces, and
+    over the third of them whose links carry least until the deadline.
+    """
+    carried = (held_out.bandwidth_mbit_s * held_out.deadline_ms).mean(axis=0)
+    slow = carried.argsort()[: -(-held_out.count // 3)]
+    found = {}
+    for variant in filter(None, VARIANTS):
+        left = settings_of(task.table, variant)
+        best = rules.Within(rules.oracle(left), left, task.table)
+        rolled = [episodes.roll(best, task.table, held_out)]
+        found[variant] = {
+            "learned_settings": list(
+                map(str, make_task(task.graph, variant, task.table).part.settings)
+            ),
+            "oracle": over_trainings(rolled),
+            "slowest_third": part(rolled, slow),
+        }
+    return found
+
+
+def _told(options: CoinferenceOptions) -> dict[str, Any]:
+    """Options as the result has them."""
+    told = {entry.name: getattr(options, entry.name) for entry in fields(options)}
+    return told | {
+        "trained": str(options.trained),
+        "policies": [path.name for path in options.policies],
+        "recordings": options.recordings.digest,
+    }
 
 
 def _scenarios(task: Task) -> dict[str, Any]:
@@ -345,16 +367,3 @@ def _notes() -> dict[str, Any]:
         "harder": "bandwidth changes several times as fast, and is measured with larger errors, "
         "than in training",
     }
-
-
-def _rounded(value: float | np.floating[Any]) -> float:
-    return round(float(value), 6)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return _rounded(np.mean(known)) if len(known) == len(values) else None
-
-
-def _std(values: Sequence[float]) -> float | None:
-    return _rounded(np.std(values, ddof=1)) if len(values) > 1 else None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from re_pose_ros.bench.table import aligned
+from re_pose_ros.errors import InputError
 
 _HEAD = ("policy", "seeds", "reward", "sd", "regret", "sd", "in time", "accuracy")
 _MORE = ("p50 ms", "p95 ms", "kB", "switches")
@@ -26,11 +28,94 @@ def table(content: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def markdown(content: Mapping[str, Any], graph: str, what: str = "policies") -> str:
-    """``policies`` or ``ablations`` of a graph as a table for the documentation."""
-    rows: list[Sequence[str]] = [(*_HEAD, *_MORE), ("---",) * (len(_HEAD) + len(_MORE))]
-    rows += [_row(name, found) for name, found in content["graphs"][graph][what].items()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def markdown(content: Mapping[str, Any]) -> dict[str, str]:
+    """The tables of the documentation, by what they are called; those that the result has."""
+    found: dict[str, str] = {}
+    for graph, of in content["graphs"].items():
+        found[f"{graph}, policies"] = _table(of["policies"])
+        found[f"{graph}, gain in reward of sac_d"] = _gains(of["versus"])
+        found[f"{graph}, thirds"] = _thirds(of["by_condition"])
+        found[f"{graph}, harder links"] = _short(of["harder"]["policies"])
+        if of.get("recorded"):
+            found[f"{graph}, recorded"] = _short(of["recorded"]["policies"])
+        if of.get("without"):
+            found[f"{graph}, without"] = _without(of["without"])
+        if of["ablations"]:
+            found[f"{graph}, ablations"] = _table(of["ablations"])
+    return found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A result that ``bench coinference`` wrote; InputError for another file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is no result of bench coinference: {error}") from error
+    if not isinstance(content, dict) or content.get("kind") != "bench coinference":
+        raise InputError(f"{path} is no result of bench coinference")
+    return content
+
+
+def _table(policies: Mapping[str, Any]) -> str:
+    return _lines((*_HEAD, *_MORE), [_row(name, found) for name, found in policies.items()])
+
+
+def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    whole = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in whole)
+
+
+def _gains(versus: Mapping[str, Any]) -> str:
+    return "\n".join(
+        f"- {name}: {of['reward']:+.4f} (standard error over traces "
+        f"{of['standard_error_over_traces']:.4f}; better with {of['better_seeds']} seeds and on "
+        f"{of['better_traces']:.0%} of the traces)"
+        for name, of in versus.items()
+    )
+
+
+def _thirds(by_condition: Mapping[str, Any]) -> str:
+    """Regret and share of blocks in time by third of the traces."""
+    first = next(iter(next(iter(by_condition.values())).values()))
+    return _lines(
+        ("what", "third of the traces", *first),
+        [
+            (what.replace("_", " "), third, *(_pair(found) for found in policies.values()))
+            for what, thirds in by_condition.items()
+            for third, policies in thirds.items()
+        ],
+    )
+
+
+def _pair(found: Mapping[str, float]) -> str:
+    return f"{found['regret_pct']:.2f}%, {found['deadline_hit']:.4f}"
+
+
+def _short(policies: Mapping[str, Any]) -> str:
+    return _lines(
+        ("policy", "reward", "regret", "in time"),
+        [
+            (name, f"{of['reward']:.4f}", f"{of['regret_pct']:.2f}%", f"{of['deadline_hit']:.4f}")
+            for name, of in policies.items()
+        ],
+    )
+
+
+def _without(variants: Mapping[str, Any]) -> str:
+    return _lines(
+        ("variant", "regret of its oracle", "slowest third of the links", "settings learned"),
+        [
+            (
+                name,
+                f"{of['oracle']['regret_pct']:.3f}%",
+                f"{of['slowest_third']['regret_pct']:.3f}%",
+                " ".join(f"`{setting}`" for setting in of["learned_settings"]),
+            )
+            for name, of in variants.items()
+        ],
+    )
 
 
 def _row(name: str, of: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from re_pose_ros.commands.options import DATASETS, Commands, numbers, pairs, whole_numbers
+from re_pose_ros.commands.options import (
+    DATASETS,
+    Commands,
+    add_recordings,
+    numbers,
+    pairs,
+    recordings,
+    whole_numbers,
+)
 from re_pose_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -138,8 +146,23 @@ def _add_coinference(what: Commands[argparse.ArgumentParser]) -> None:
     add("--blocks", type=int, default=256, help="of each trace")
     add("--no-training", action="store_true", help="leave out what is not trained yet")
     add("--trained", default="out/train/tuner", metavar="FOLDER", help="of train tuner")
+    add(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="another policy for the one graph of --graphs, compared under its file's name; "
+        "repeatable",
+    )
+    add_recordings(coinference, "that policies are judged on as well")
     add("--json", default="", metavar="FILE", help="for the result")
     add("--plot", default="", metavar="FILE", help="regret and lateness: .png, .svg or .pdf")
+    add(
+        "--show",
+        default="",
+        metavar="FILE",
+        help="print the tables of a result that is there, in Markdown; nothing is run",
+    )
     coinference.set_defaults(act=_bench_coinference)
 
 
@@ -285,8 +308,13 @@ def _bench_link(arguments: argparse.Namespace) -> int:
 
 def _bench_coinference(arguments: argparse.Namespace) -> int:
     from re_pose_ros.bench.coinference import CoinferenceOptions, bench_coinference
+    from re_pose_ros.bench.coinference_view import markdown, read
     from re_pose_ros.training.partitioner import numbers as seeds_of
 
+    if arguments.show:
+        for name, lines in markdown(read(Path(arguments.show))).items():
+            print(f"{name}\n\n{lines}\n")
+        return 0
     options = CoinferenceOptions(
         graphs=tuple(_names(arguments.graphs)),
         seeds=tuple(seeds_of(arguments.seeds)),
@@ -296,6 +324,8 @@ def _bench_coinference(arguments: argparse.Namespace) -> int:
         traces=arguments.traces,
         blocks=arguments.blocks,
         trained=Path(arguments.trained),
+        policies=tuple(map(Path, arguments.policy)),
+        recordings=recordings(arguments),
     )
     bench_coinference(options, file=_file(arguments.json), plot=_file(arguments.plot))
     return 0

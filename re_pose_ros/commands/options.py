@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from re_pose_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from re_pose_ros.tuning.recorded import Recordings
 
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -20,6 +25,29 @@ a generated scene. A format before it where the content does not tell, options b
   "bag:drive.mcap?images=/left/image_raw&ground_truth=/labels"
   "scene:plaza?seed=1&size=3840x2160&frames=150&step=5"
 """
+
+
+def add_recordings(parser: argparse.ArgumentParser, what: str) -> None:
+    """Options for recorded traces of links and loads, which ``recordings`` reads."""
+    kinds = (("link", "time_s,mbit_s,rtt_ms"), ("load", "time_s,utilisation"))
+    for kind, columns in kinds:
+        parser.add_argument(
+            f"--{kind}-trace",
+            action="extend",
+            nargs="+",
+            default=[],
+            metavar="FILE",
+            help=f"recorded {kind}s {what}: CSV files that begin with the line {columns}",
+        )
+
+
+def recordings(arguments: argparse.Namespace) -> Recordings:
+    """The traces of ``add_recordings``; InputError for files that are none."""
+    from re_pose_ros.tuning.recorded import Recordings
+
+    return Recordings.read(
+        [Path(name) for name in arguments.link_trace], [Path(name) for name in arguments.load_trace]
+    )
 
 
 def pairs(items: Sequence[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from re_pose_ros.commands.options import Commands, whole_numbers
+from re_pose_ros.commands.options import Commands, add_recordings, recordings, whole_numbers
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -169,6 +169,7 @@ def _add_tuner(what: Commands[argparse.ArgumentParser]) -> None:
     tuner.add_argument(
         "--ablations", default="", metavar="NAME,...", help="as bench coinference names them"
     )
+    add_recordings(tuner, "to train on and judge with, beside those that are drawn")
     tuner.add_argument("--steps", type=int, default=0, help="blocks per seed; 0: the usual")
     tuner.add_argument("--processes", type=int, default=0, help="0: all cores")
     tuner.add_argument(
@@ -282,6 +283,7 @@ def _train_tuner(arguments: argparse.Namespace) -> int:
         ablations=tuple(filter(None, arguments.ablations.split(","))),
         steps=arguments.steps,
         table=Path(arguments.table) if arguments.table else None,
+        recordings=recordings(arguments),
         processes=arguments.processes,
         out=Path(arguments.out),
     )

@@ -43,6 +43,7 @@ class TunerTraining:
         entropy: of sac_d: target entropy at the start, as a share of the greatest; it falls to a
             tenth of that.
         variant: of ``tuner_task.VARIANTS``.
+        recorded: digest of the recordings among the task's links and loads; empty for none.
         kept_every: steps from checkpoint to checkpoint.
 
     Raises InputError for a value that cannot be used.
@@ -55,6 +56,7 @@ class TunerTraining:
     gamma: float = 0.0
     entropy: float = 0.1
     variant: str = ""
+    recorded: str = ""
     kept_every: int = 8192
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +16,7 @@ from re_pose_ros.errors import InputError
 from re_pose_ros.training import tuner_report
 from re_pose_ros.training.tuner import ALGORITHMS, TunerTraining, name_of, train_tuner
 from re_pose_ros.training.tuner_task import TABLES, VARIANTS, make_task
+from re_pose_ros.tuning.recorded import Recordings
 
 FROM_NOTHING_STEPS = 131_072
 """Of algorithms without a start: as many blocks as the others saw before and while they learned."""
@@ -58,6 +59,7 @@ class TunerOptions:
         ablations: names of ``ABLATIONS``.
         steps: of each, in place of the usual; 0 for the usual.
         table: measured settings in place of those shipped, where there is one graph.
+        recordings: to train on and judge with, beside what is drawn.
         processes: trainings at once; 0 for as many as there are cores.
         out: folder, with one of each graph in it.
 
@@ -70,6 +72,7 @@ class TunerOptions:
     ablations: tuple[str, ...] = ()
     steps: int = 0
     table: Path | None = None
+    recordings: Recordings = field(default_factory=Recordings)
     processes: int = 0
     out: Path = Path("out/train/tuner")
 
@@ -105,7 +108,7 @@ class TunerOptions:
 
     def _of(self, training: TunerTraining, seed: int) -> TunerTraining:
         steps = self.steps if self.steps and training.steps else training.steps
-        return replace(training, seed=seed, steps=steps)
+        return replace(training, seed=seed, steps=steps, recorded=self.recordings.digest)
 
 
 def train_and_report(options: TunerOptions) -> None:
@@ -118,7 +121,7 @@ def train_and_report(options: TunerOptions) -> None:
     """
     trainings = options.trainings()
     processes = options.processes or len(os.sched_getaffinity(0))
-    work = partial(_train, table=options.table, out=options.out)
+    work = partial(_train, table=options.table, recordings=options.recordings, out=options.out)
     if processes == 1 or len(trainings) < 2:
         for graph, training in trainings:
             work(graph, training)
@@ -129,14 +132,18 @@ def train_and_report(options: TunerOptions) -> None:
     for graph in options.graphs:
         own = [training for of, training in trainings if of == graph]
         folder = options.out / graph
-        report(graph, own, folder, options.table)
+        report(graph, own, folder, options.table, options.recordings)
 
 
 def report(
-    graph: str, trainings: Sequence[TunerTraining], folder: Path, table: Path | None = None
+    graph: str,
+    trainings: Sequence[TunerTraining],
+    folder: Path,
+    table: Path | None = None,
+    recordings: Recordings | None = None,
 ) -> None:
     """Judge trained policies, and write report and the best policy into their folder."""
-    task = make_task(graph, table=table)
+    task = make_task(graph, table=table, recordings=recordings)
     paths = {name_of(training): folder / f"{name_of(training)}.npz" for training in trainings}
     content = tuner_report.judge(task, paths)
     tuner_report.write(content, folder)
@@ -144,6 +151,12 @@ def report(
         shutil.copyfile(paths[content["shipped"]], folder / "tuner.npz")
 
 
-def _train(graph: str, training: TunerTraining, table: Path | None, out: Path) -> None:
+def _train(
+    graph: str,
+    training: TunerTraining,
+    table: Path | None,
+    recordings: Recordings,
+    out: Path,
+) -> None:
     given = ActionTable.read(table) if table else None
-    train_tuner(training, make_task(graph, training.variant, given), out / graph)
+    train_tuner(training, make_task(graph, training.variant, given, recordings), out / graph)

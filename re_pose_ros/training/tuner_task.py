@@ -15,6 +15,7 @@ import numpy as np
 from re_pose_ros.coinference.profile import ActionTable
 from re_pose_ros.coinference.setting import Setting
 from re_pose_ros.errors import InputError
+from re_pose_ros.tuning.recorded import Recordings
 from re_pose_ros.tuning.reward import RewardTerms
 from re_pose_ros.tuning.scenarios import Range, Scenarios
 from re_pose_ros.tuning.selection import useful
@@ -44,6 +45,9 @@ _ROBOT_SPEED: dict[str, Range] = {"detector": (1.0, 4.0), "alexnet": (10.0, 40.0
 AlexNet takes a millisecond where the tables were measured, less than a message takes; on the
 paper's Raspberry Pi the choice is not so simple. Its robots are slower by an assumption of ours.
 """
+
+
+_REPLAYED = 0.5  # weight of recorded links, beside 1 of all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +90,19 @@ VARIANTS = ("", "no_early_exit", "no_quantisation", "no_bottleneck")
 """What a policy may go without; the first has everything."""
 
 
-def make_task(graph: str, variant: str = "", table: Path | ActionTable | None = None) -> Task:
+def make_task(
+    graph: str,
+    variant: str = "",
+    table: Path | ActionTable | None = None,
+    recordings: Recordings | None = None,
+) -> Task:
     """The task of a graph.
 
     Args:
         graph: of ``TABLES``.
         variant: of ``VARIANTS``: which settings the policy has.
         table: the measured settings; by default those shipped.
+        recordings: to be replayed, too: as a third of the links, and as a third of the loads.
 
     Raises InputError for an unknown name, or a table that cannot be read or is of another graph.
     """
@@ -106,15 +116,17 @@ def make_task(graph: str, variant: str = "", table: Path | ActionTable | None = 
         raise InputError(f"the table of {table.model} is of graph {table.graph}, not {graph}")
     pictures = [max(a.bytes) for a in table.actions if a.setting.cut == 0]
     largest = max(max(a.bytes) for a in table.actions) / max(pictures)
+    replayed = recordings or Recordings()
     scenarios = WholeScenarios(
         whole=table,
+        recorded=_REPLAYED if replayed.links else 0.0,
+        traces=replayed.links,
+        load_traces=replayed.loads,
         robot_speed=_ROBOT_SPEED[graph],
         sending=(_SENDING[0] * largest, _SENDING[1] * largest),
     )
     rng = np.random.default_rng(CHOICE_SEED)
-    part = useful(
-        table.only(_wanted(table, variant)), scenarios.draw(table, rng, *_SELECTION), _LOSS
-    )
+    part = useful(settings_of(table, variant), scenarios.draw(table, rng, *_SELECTION), _LOSS)
     return Task(graph, table, part, scenarios)
 
 
@@ -126,6 +138,11 @@ def training_terms() -> RewardTerms:
     """
     usual = RewardTerms()
     return RewardTerms(usual.latency, 2 * usual.late, usual.later, usual.switch)
+
+
+def settings_of(table: ActionTable, variant: str) -> ActionTable:
+    """The settings that a variant has, useful or not."""
+    return table.only(_wanted(table, variant))
 
 
 def _wanted(table: ActionTable, variant: str) -> Callable[[Setting], bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,31 @@ class Recorded:
         whole = since[-1] * len(since) / (len(since) - 1)
         place = np.mod(np.asarray(time_s, np.float64), whole)
         return np.asarray(self.values[np.searchsorted(since, place, side="right") - 1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recordings:
+    """Recorded traces of links and of machines' loads, in the order in which they were given."""
+
+    links: tuple[Recorded, ...] = ()
+    loads: tuple[Recorded, ...] = ()
+
+    @classmethod
+    def read(cls, links: Sequence[Path] = (), loads: Sequence[Path] = ()) -> Recordings:
+        """Those of files; raises InputError as ``read_link`` and ``read_load`` do."""
+        return cls(tuple(map(read_link, links)), tuple(map(read_load, loads)))
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that tell recordings apart; empty where there are none."""
+        if not self.links and not self.loads:
+            return ""
+        found = hashlib.sha256()
+        for kind in (self.links, self.loads):
+            for trace in kind:
+                found.update(np.column_stack([trace.time_s, trace.values]).tobytes() + b"|")
+            found.update(b"/")
+        return found.hexdigest()[:8]
 
 
 def read_link(path: Path) -> Recorded:
