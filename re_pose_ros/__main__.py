@@ -8,10 +8,20 @@ import sys
 from collections.abc import Sequence
 
 from re_pose_ros import __version__
-from re_pose_ros.commands import bench, convert, demo, evaluate, parameters, profile, train, up
+from re_pose_ros.commands import (
+    bench,
+    convert,
+    demo,
+    evaluate,
+    fine_tune,
+    parameters,
+    profile,
+    train,
+    up,
+)
 from re_pose_ros.errors import EXIT_BAD_INPUT, InputError
 
-_COMMANDS = (up, demo, evaluate, bench, profile, convert, train, parameters)
+_COMMANDS = (up, demo, evaluate, bench, profile, convert, train, fine_tune, parameters)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,13 +12,22 @@ import tuning_cases as cases
 from re_pose_ros.errors import InputError
 from re_pose_ros.tuning.state import width
 from re_pose_ros.tuning.told import WorkerOutcome
-from re_pose_ros.tuning.transitions import Story, Transition, TransitionLog, read_transitions
+from re_pose_ros.tuning.transitions import (
+    Choice,
+    Story,
+    Transition,
+    TransitionLog,
+    read_kept,
+    read_transitions,
+)
 
 TABLE = cases.small_table()
 
 
 def transition(number: int, latency_ms: float = 40.0) -> Transition:
-    return Transition("a", number, np.arange(width(TABLE)) + number, 1, 2, latency_ms, 1000)
+    allowed = np.array([True, False, True, False])
+    state = np.arange(width(TABLE)) + number
+    return Transition("a", number, state, 1, 2, latency_ms, 1000, 90.5, allowed)
 
 
 def stamps(path: Path) -> list[int]:
@@ -33,7 +42,8 @@ def test_transitions_are_read_as_they_were_written(tmp_path: Path) -> None:
     first, second = read_transitions(path, TABLE)
     assert first.state.tolist() == transition(1).state.tolist()
     assert (first.worker, first.stamp_ns, first.last, first.action) == ("a", 1, 1, 2)
-    assert (first.latency_ms, first.size) == (40.0, 1000)
+    assert (first.latency_ms, first.size, first.deadline_ms) == (40.0, 1000, 90.5)
+    assert first.allowed.tolist() == [True, False, True, False]
     assert second.latency_ms == math.inf
 
 
@@ -43,7 +53,12 @@ def test_there_are_never_more_than_twice_the_limit(tmp_path: Path) -> None:
     for number in range(11):
         log.add(transition(number))
     assert (stamps(old), stamps(path)) == ([6, 7, 8], [9, 10])
+    assert [entry.stamp_ns for entry in read_kept(path, TABLE)] == [6, 7, 8, 9, 10]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["t.jsonl", "t.jsonl.old"]
+    old.write_bytes(path.read_bytes())
+    assert [entry.stamp_ns for entry in read_kept(path, TABLE)] == [9, 10]
+    old.unlink()
+    assert [entry.stamp_ns for entry in read_kept(path, TABLE)] == [9, 10]
 
 
 def test_a_new_start_goes_on_with_the_file_of_the_same_table(tmp_path: Path) -> None:
@@ -73,6 +88,10 @@ def test_a_line_broken_off_is_left_out_and_a_damaged_one_refused(tmp_path: Path)
     path.write_text("\n".join([*lines[:2], lines[2].replace('"action"', '"deed"'), lines[3]]))
     with pytest.raises(InputError, match="line 3 is damaged"):
         stamps(path)
+    wrong = lines[2].replace('"action": 2', '"action": 4')
+    path.write_text("\n".join([*lines[:2], wrong, lines[3]]))
+    with pytest.raises(InputError, match="line 3 is damaged"):
+        stamps(path)
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
@@ -87,16 +106,15 @@ def test_an_outcome_goes_with_the_state_that_its_frame_was_planned_in(tmp_path: 
     path = tmp_path / "t.jsonl"
     story = Story(TransitionLog(path, TABLE, 10))
     rows = [np.full(width(TABLE), float(k)) for k in range(3)]
-    story.decided("a", rows[0])
-    story.planned(1)
-    story.decided("a", rows[1])
-    story.planned(2)
-    story.decided("a", rows[2])
+    everything = np.ones(4, bool)
+    for k, row in enumerate(rows):
+        story.decided("a", Choice(row, 80.0, everything))
+        story.planned(k + 1)
     story.happened([WorkerOutcome("a", 1, 3, 50.0, 10), WorkerOutcome("b", 1, 3, 50.0, 10)])
-    story.happened([WorkerOutcome("a", 2, 0, math.inf, 0)])
-    story.happened([WorkerOutcome("a", 9, 1, 50.0, 0)])
+    (told,) = story.happened([WorkerOutcome("a", 2, 0, math.inf, 0)])
+    assert not story.happened([WorkerOutcome("a", 9, 1, 50.0, 0)])
     # Before the first of a worker nothing is known of its setting, nor of a frame never planned.
     (entry,) = read_transitions(path, TABLE)
-    assert entry.state.tolist() == rows[1].tolist()
-    assert (entry.stamp_ns, entry.last, entry.action) == (2, 3, 0)
+    assert entry.state.tolist() == told.state.tolist() == rows[1].tolist()
+    assert (entry.stamp_ns, entry.last, entry.action, entry.deadline_ms) == (2, 3, 0, 80.0)
     assert entry.latency_ms == math.inf

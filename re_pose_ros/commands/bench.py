@@ -30,6 +30,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     _add_overhead(what)
     _add_link(what)
     _add_coinference(what)
+    _add_fine_tuning(what)
     _add_ablation(what)
 
 
@@ -164,6 +165,20 @@ def _add_coinference(what: Commands[argparse.ArgumentParser]) -> None:
         help="print the tables of a result that is there, in Markdown; nothing is run",
     )
     coinference.set_defaults(act=_bench_coinference)
+
+
+def _add_fine_tuning(what: Commands[argparse.ArgumentParser]) -> None:
+    fine_tuning = what.add_parser(
+        "fine-tuning",
+        help="what fine-tuning of the tuner mends where costs are others than the table's",
+    )
+    add = fine_tuning.add_argument
+    add("--drifts", default="", metavar="NAME,...", help="of what costs; default: all")
+    add("--robots", type=int, default=12, help="simulated")
+    add("--every", type=int, default=1000, help="blocks from one candidate to the next")
+    add("--rounds", type=int, default=3, help="candidates of each robot")
+    add("--json", default="", metavar="FILE", help="for the result")
+    fine_tuning.set_defaults(act=_bench_fine_tuning)
 
 
 def _add_overhead(what: Commands[argparse.ArgumentParser]) -> None:
@@ -328,6 +343,19 @@ def _bench_coinference(arguments: argparse.Namespace) -> int:
         recordings=recordings(arguments),
     )
     bench_coinference(options, file=_file(arguments.json), plot=_file(arguments.plot))
+    return 0
+
+
+def _bench_fine_tuning(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.bench.fine_tuning import DRIFTS, FineTuningOptions, bench_fine_tuning
+
+    options = FineTuningOptions(
+        drifts=_names(arguments.drifts) or tuple(DRIFTS),
+        robots=arguments.robots,
+        every=arguments.every,
+        rounds=arguments.rounds,
+    )
+    bench_fine_tuning(options, file=_file(arguments.json))
     return 0
 
 

@@ -20,7 +20,7 @@ from re_pose_ros.graph.description import Graph, describe
 from re_pose_ros.graph.records import FrameRecord, Recording
 from re_pose_ros.graph.session import run_session, workers_of
 from re_pose_ros.image_codec import encode_jpeg
-from re_pose_ros.parameters.tables import LIVE_DEADLINE_S
+from re_pose_ros.parameters.shared import LIVE_DEADLINE_S
 from re_pose_ros.sources import open_source
 
 NAMESPACE = "evaluation"

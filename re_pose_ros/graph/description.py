@@ -17,7 +17,8 @@ import yaml
 
 from re_pose_ros.errors import EXIT_BAD_INPUT, InputError
 from re_pose_ros.parameters.table import Parameter, Value
-from re_pose_ros.parameters.tables import CAMERA, DETECTOR, FUSION, PARTITIONER, TABLES, TUNER
+from re_pose_ros.parameters.tables import CAMERA, DETECTOR, FUSION, PARTITIONER, TABLES
+from re_pose_ros.parameters.tuner import TUNER
 from re_pose_ros.plan import DEVICE_NAME
 
 PACKAGE = "re_pose_ros"

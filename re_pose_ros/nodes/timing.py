@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from re_pose_ros.nodes.base import PipelineNode
-from re_pose_ros.parameters.tables import LIVE_DEADLINE_S, LOCKSTEP_DEADLINE_S
+from re_pose_ros.parameters.shared import LIVE_DEADLINE_S, LOCKSTEP_DEADLINE_S
 
 JUMP_BACK_NS = 1_000_000_000
 """A stamp that is older by more means that the camera's time has started over."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from re_pose_ros.nodes.presence import Presence, WorkerState
 from re_pose_ros.nodes.probes import LinkProbe
 from re_pose_ros.nodes.remote_parameters import RemoteParameters
 from re_pose_ros.parameters.table import Values
-from re_pose_ros.parameters.tables import PARTITIONER, TUNER
+from re_pose_ros.parameters.tables import PARTITIONER
+from re_pose_ros.parameters.tuner import TUNER
 from re_pose_ros.plan import DEVICE_NAME
 from re_pose_ros.tuning.choosing import (
     NONE,
@@ -36,11 +38,14 @@ from re_pose_ros.tuning.choosing import (
     make_chooser,
     other_device_exits,
     pictures_ending_at,
+    policy_path,
     table_path,
 )
+from re_pose_ros.tuning.fine_tuning import Files, FineTuning, Schedule
+from re_pose_ros.tuning.guard import Bound
 from re_pose_ros.tuning.in_force import READ, obstacle, parameters_of, settings_of
 from re_pose_ros.tuning.sensing import Measurements
-from re_pose_ros.tuning.transitions import Story, TransitionLog
+from re_pose_ros.tuning.transitions import Choice, Story, Transition, TransitionLog
 
 ASK_EVERY_S = 1.0
 OBJECTS_EVERY_S = 1.0
@@ -61,6 +66,8 @@ class TunerNode(PipelineNode):
     def __init__(self) -> None:
         self._decider: Decider | None = None
         self._story: Story | None = None
+        self._tuning: FineTuning | None = None
+        self._deciding = threading.Lock()
         self._partitioner: RemoteParameters | None = None
         self._detectors: dict[str, RemoteParameters] = {}
         self._held = "waiting for the partitioner"
@@ -71,7 +78,8 @@ class TunerNode(PipelineNode):
     # Lifecycle.
 
     def configure(self) -> None:
-        self._table = _table(self.values)
+        self._table_path = _table_path(self.values)
+        self._table = ActionTable.read(self._table_path)
         self._decider = self._make_decider()
         self._news: Mailbox[Callable[[], None]] = Mailbox(1000)
         foreign = set(self.values.texts("crop_workers"))
@@ -81,10 +89,12 @@ class TunerNode(PipelineNode):
             path = Path(self.values.text("transitions")).expanduser()
             limit = self.values.whole("transitions_limit")
             self._story = Story(TransitionLog(path, self._table, limit))
+            self._tuning = self._make_tuning()
         self._detections: tuple[bytes, float] | None = None
         self._heard_s = self._asked_s = self._decided_s = self._counted_s = 0.0
         self._fresh = False
         self._checked_s = 0.0
+        self._fine_tuned = ""
         self._switched_s: dict[str, float] = {}
         self._asked_for: dict[str, int] = {}
         self._banned: dict[str, set[int]] = {name: set() for name in tuned}
@@ -109,19 +119,28 @@ class TunerNode(PipelineNode):
         for remote in remotes:
             remote.close()
         self._partitioner, self._detectors = None, {}
-        self._decider = self._story = None
+        if self._tuning is not None:
+            self._tuning.stop()
+        self._decider = self._story = self._tuning = None
 
     def parameters_changed(self, names: set[str]) -> None:
-        if self._decider is not None:
-            self._decider = self._make_decider()
+        if self._decider is None:
+            return
+        with self._deciding:
+            anew = "policy" in names
+            self._decider = self._make_decider("" if anew else self._fine_tuned)
+            if anew:
+                self._fine_tuned = ""
+                self._news.put(self._begin_tuning)
 
-    def _make_decider(self) -> Decider:
+    def _make_decider(self, fine_tuned: str = "") -> Decider:
+        """With a fine-tuned policy in place of the parameter's, where one is given."""
         values = self.values
         fixed = values.text("fixed_setting")
         cuts, qualities = values.wholes("cuts"), values.wholes("qualities")
         return Decider(
             self._table,
-            make_chooser(values.text("policy"), self._table, fixed),
+            make_chooser(fine_tuned or values.text("policy"), self._table, fixed),
             Bounds(
                 values.texts("exits"),
                 () if ANY_CUT in cuts else cuts,
@@ -130,6 +149,21 @@ class TunerNode(PipelineNode):
                 values.real("least_accuracy"),
             ),
             Hysteresis(values.real("least_time"), values.real("least_gain")),
+        )
+
+    def _make_tuning(self) -> FineTuning | None:
+        """None where there is no policy to be fine-tuned."""
+        values = self.values
+        base = policy_path(values.text("policy"))
+        if base is None:
+            return None
+        transitions = Path(values.text("transitions")).expanduser()
+        folder = Path(values.text("fine_tune_folder")).expanduser()
+        return FineTuning(
+            self._table,
+            Files(self._table_path, base, transitions, folder),
+            Schedule(values.whole("fine_tune_every"), values.real("fine_tune_limit")),
+            Bound(values.whole("fine_tune_window"), values.real("fine_tune_loss")),
         )
 
     # Callbacks keep what came for the working thread.
@@ -153,23 +187,30 @@ class TunerNode(PipelineNode):
     # The working thread: what came.
 
     def work(self) -> None:
-        while not self.stopping.is_set():
-            self._take_news()
-            now = time.monotonic()
-            if self._story is not None:
-                self._story.happened(self._measurements.outcomes())
-            if self.values.flag("enabled"):
-                for probe in self._probes:
-                    probe.tend(now)
-            self._ask(now)
-            due = self._fresh and now - self._decided_s >= 1.0 / self.values.real("rate")
-            if due or now - self._checked_s >= CHECK_EVERY_S:
-                self._checked_s = now
-                self._held = self._obstacle(now)
-                if due and not self._held:
-                    self._fresh = False
-                    self._decided_s = now
-                    self._decide(now)
+        try:
+            while not self.stopping.is_set():
+                self._take_news()
+                self._step(time.monotonic())
+        finally:
+            if self._tuning is not None:
+                self._tuning.stop()
+
+    def _step(self, now: float) -> None:
+        if self._story is not None:
+            came = self._story.happened(self._measurements.outcomes())
+            self._tend_tuning(came, now)
+        if self.values.flag("enabled"):
+            for probe in self._probes:
+                probe.tend(now)
+        self._ask(now)
+        due = self._fresh and now - self._decided_s >= 1.0 / self.values.real("rate")
+        if due or now - self._checked_s >= CHECK_EVERY_S:
+            self._checked_s = now
+            self._held = self._obstacle(now)
+            if due and not self._held:
+                self._fresh = False
+                self._decided_s = now
+                self._decide(now)
 
     def _take_news(self) -> None:
         act = self._news.take(STEP_S)
@@ -207,6 +248,24 @@ class TunerNode(PipelineNode):
             self._banned[name].clear()
             self._refusals.pop(name, None)
         self._fresh = True
+
+    def _begin_tuning(self) -> None:
+        """Anew, since there is another policy to be fine-tuned."""
+        if self._story is not None:
+            if self._tuning is not None:
+                self._tuning.stop()
+            self._tuning = self._make_tuning()
+
+    def _tend_tuning(self, came: Sequence[Transition], now: float) -> None:
+        tuning = self._tuning
+        if tuning is None:
+            return
+        tuning.happened(came)
+        if tuning.tend(now, self._measurements.last_stamp_ns):
+            with self._deciding:
+                self._fine_tuned = "" if tuning.in_use == tuning.files.base else str(tuning.in_use)
+                self._decider = self._make_decider(self._fine_tuned)
+            self.get_logger().warning(tuning.problem or f"{tuning.in_use} is in use")
 
     # The working thread: what is set.
 
@@ -265,7 +324,8 @@ class TunerNode(PipelineNode):
             elsewhere |= other_device_exits(self._table, decision.number)
             busy_ms += decision.robot_ms
             if self._story is not None:
-                self._story.decided(worker, measured.row())
+                judged_by = self._measurements.deadline_ms(worker)
+                self._story.decided(worker, Choice(measured.row(), judged_by, decision.allowed))
         self._counts["decisions"] += 1
         chosen = {w: self._table.settings[d.number] for w, d in decisions.items()}
         changed = {w: d.number for w, d in decisions.items() if d.changed}
@@ -335,6 +395,10 @@ class TunerNode(PipelineNode):
         values: dict[str, object] = {**self._counts, **self._shown}
         if partitioner is None or self._decider is None:
             return Health.warn("not configured", **values)
+        tuning = self._tuning
+        if tuning is not None:
+            values |= {f"fine_tune/{key}": value for key, value in tuning.counts.items()}
+            values |= {"fine_tune/in_use": tuning.in_use.name, "fine_tune/doing": tuning.doing}
         if self._held:
             off = not self.values.flag("enabled")
             return (Health.ok if off else Health.error)(self._held, **values)
@@ -346,14 +410,16 @@ class TunerNode(PipelineNode):
             for worker in known.workers
             if known.connected(worker) and not known.can_go_on(worker)
         ]
+        if tuning is not None and tuning.problem:
+            problems.append(tuning.problem)
         if problems:
             return Health.warn("; ".join(problems), **values)
         chosen = ", ".join(f"{w} {self._shown.get(f'setting/{w}', '-')}" for w in known.workers)
         return Health.ok(chosen, **values)
 
 
-def _table(values: Values) -> ActionTable:
-    """InputError where there is none for the network, or it is damaged."""
+def _table_path(values: Values) -> Path:
+    """Of the table of actions; InputError where there is none for the network."""
     given, model = values.text("table"), values.text("model")
     path = Path(given).expanduser() if given else table_path(find_weights(model))
     if not path.exists():
@@ -361,7 +427,7 @@ def _table(values: Values) -> ActionTable:
             f"there is no table of actions {path}; give one that was measured for {model} by the "
             "parameter table, or take another model"
         )
-    return ActionTable.read(path)
+    return path
 
 
 def _number(table: ActionTable, setting: Setting) -> int:

@@ -5,54 +5,20 @@ from __future__ import annotations
 from typing import get_args
 
 from re_pose_ros.fusion.merge import MergeSettings, Metric
+from re_pose_ros.parameters.shared import (
+    AUTOSTART,
+    CROP_WORKERS,
+    DEADLINE,
+    IMAGE_TRANSPORT,
+    LEASE,
+    MODE,
+    SLOTS,
+    WORKERS,
+)
 from re_pose_ros.parameters.table import Parameter, Table
+from re_pose_ros.parameters.tuner import TUNER
 from re_pose_ros.partition.base import RANGES, PartitionSettings
 from re_pose_ros.planning import OBJECTIVES
-
-MODE = Parameter(
-    "mode",
-    "live",
-    "live: the latest frame wins, drops are counted; lockstep: every frame, the next one when the "
-    "last is fused",
-    choices=("live", "lockstep"),
-)
-AUTOSTART = Parameter(
-    "autostart", True, "configure and activate without being asked; false leaves it to a manager"
-)
-LIVE_DEADLINE_S, LOCKSTEP_DEADLINE_S = 0.5, 30.0
-DEADLINE = Parameter(
-    "deadline",
-    0.0,
-    "time from a plan to its detections, with what is there by then; 0 is "
-    f"{LIVE_DEADLINE_S:g} live, {LOCKSTEP_DEADLINE_S:g} lockstep",
-    minimum=0.0,
-    maximum=600.0,
-    unit="s",
-    live=True,
-)
-LEASE = Parameter(
-    "liveliness_lease",
-    1.0,
-    "a worker not heard of for this long is gone; equal on detectors, partitioner and fusion",
-    minimum=0.1,
-    maximum=60.0,
-    unit="s",
-)
-WORKERS = Parameter("workers", ["edge_0"], "names of the detector nodes that serve this robot")
-SLOTS = Parameter(
-    "slots", 8, "blocks per frame that one worker takes; equal on all nodes", minimum=1, maximum=64
-)
-CROP_WORKERS = Parameter(
-    "crop_workers",
-    [""],
-    "those of the workers that are not ours and answer in pixels of the block they were sent",
-)
-IMAGE_TRANSPORT = Parameter(
-    "image_transport",
-    "raw",
-    "raw: subscribe to image_raw; compressed: to image_raw/compressed",
-    choices=("raw", "compressed"),
-)
 
 
 def _partition(name: str, doc: str, unit: str = "") -> Parameter:
@@ -308,102 +274,6 @@ FUSION = Table(
         DEADLINE,
         LEASE,
         MODE,
-        AUTOSTART,
-    ),
-)
-
-TUNER = Table(
-    "tuner",
-    (
-        Parameter("model", "scene-n", "network that the robot runs, as coinference.model there"),
-        Parameter(
-            "table",
-            "",
-            "file with the costs and accuracy of the settings; empty is <weights>.coinference.json "
-            "beside the weights",
-        ),
-        Parameter(
-            "policy",
-            "sac_d",
-            "who chooses: sac_d: the shipped policy; greedy: best by what is predicted; fixed: "
-            "fixed_setting; or a policy's file",
-            live=True,
-        ),
-        Parameter(
-            "fixed_setting",
-            "",
-            "fixed: taken wherever it can be, as full/jpeg70, full/cut4/6bit or full/device",
-            live=True,
-        ),
-        Parameter("enabled", True, "choose; false leaves all settings as they are", live=True),
-        Parameter(
-            "deadline_ms",
-            150.0,
-            "from having a frame to having its detections",
-            1.0,
-            60_000.0,
-            unit="ms",
-            live=True,
-        ),
-        Parameter("rate", 5.0, "choices per second at most", 0.1, 50.0, unit="Hz", live=True),
-        Parameter("exits", [""], "where the network may end; empty is anywhere", live=True),
-        Parameter(
-            "cuts",
-            [-2],
-            "first layer on the worker that may be used; 0 is the picture, -1 the robot alone, -2 "
-            "all of them",
-            -2,
-            9999,
-            live=True,
-        ),
-        Parameter("bits", [2, 4, 6, 8], "of features, that may be used", 2, 8, live=True),
-        Parameter(
-            "qualities", [0], "of pictures, that may be used; 0 is all of them", 0, 100, live=True
-        ),
-        Parameter(
-            "least_accuracy",
-            0.0,
-            "that a setting has to have over all objects to be used",
-            0.0,
-            1.0,
-            live=True,
-        ),
-        Parameter(
-            "least_time",
-            0.5,
-            "between switches of a worker whose setting meets the deadline",
-            0.0,
-            60.0,
-            unit="s",
-            live=True,
-        ),
-        Parameter(
-            "least_gain",
-            0.005,
-            "settings with predicted rewards closer than this are not exchanged",
-            0.0,
-            10.0,
-            live=True,
-        ),
-        Parameter("probe_period", 0.5, "time between probes of a link", 0.1, 60.0, unit="s"),
-        Parameter(
-            "probe_bytes",
-            32768,
-            "of the largest probe, sent where blocks do not tell the bandwidth; at most 2 percent "
-            "of what the link carries",
-            0,
-            1_000_000,
-        ),
-        Parameter(
-            "fine_tune",
-            False,
-            "keep what decisions led to in the file transitions, for a policy to be trained on",
-        ),
-        Parameter("transitions", "~/.ros/re_pose_ros.transitions.jsonl", "see fine_tune"),
-        Parameter("transitions_limit", 50_000, "per file; there is one older file", 1, 100_000_000),
-        WORKERS,
-        CROP_WORKERS,
-        LEASE,
         AUTOSTART,
     ),
 )

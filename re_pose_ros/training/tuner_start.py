@@ -67,11 +67,19 @@ class States:
 
 
 def collect(
-    task: Task, terms: RewardTerms, seed: int, traces: int = 800, steps: int = 129
+    task: Task,
+    terms: RewardTerms,
+    seed: int,
+    traces: int = 800,
+    steps: int = 129,
+    actual: ActionTable | None = None,
 ) -> States:
-    """States of greedy rules of several cautions that now and then act by chance."""
+    """States of greedy rules of several cautions that now and then act by chance.
+
+    ``actual`` are the costs that the task's settings have, where they are others than the table's.
+    """
     rng = np.random.default_rng([seed, 1])
-    simulation = Simulation(task.part, task.traces(seed, traces, steps), terms)
+    simulation = Simulation(task.part, task.traces(seed, traces, steps), terms, actual=actual)
     caution = rng.choice(_CAUTIONS, (traces, 1))
     seen: list[tuple[Any, ...]] = []
     while not simulation.over:

@@ -114,20 +114,30 @@ def make_task(
         table = ActionTable.read(table or WEIGHTS / TABLES[graph])
     if table.graph != graph:
         raise InputError(f"the table of {table.model} is of graph {table.graph}, not {graph}")
-    pictures = [max(a.bytes) for a in table.actions if a.setting.cut == 0]
-    largest = max(max(a.bytes) for a in table.actions) / max(pictures)
-    replayed = recordings or Recordings()
-    scenarios = WholeScenarios(
-        whole=table,
-        recorded=_REPLAYED if replayed.links else 0.0,
-        traces=replayed.links,
-        load_traces=replayed.loads,
-        robot_speed=_ROBOT_SPEED[graph],
-        sending=(_SENDING[0] * largest, _SENDING[1] * largest),
-    )
+    scenarios = _scenarios(table, recordings or Recordings())
     rng = np.random.default_rng(CHOICE_SEED)
     part = useful(settings_of(table, variant), scenarios.draw(table, rng, *_SELECTION), _LOSS)
     return Task(graph, table, part, scenarios)
+
+
+def task_of(table: ActionTable, part: ActionTable) -> Task:
+    """The task of settings that were chosen before; InputError where the graph is unknown."""
+    if table.graph not in TABLES:
+        raise InputError(f"graph '{table.graph}' is unknown; known: {', '.join(TABLES)}")
+    return Task(table.graph, table, part, _scenarios(table, Recordings()))
+
+
+def _scenarios(table: ActionTable, recordings: Recordings) -> WholeScenarios:
+    pictures = [max(a.bytes) for a in table.actions if a.setting.cut == 0]
+    largest = max(max(a.bytes) for a in table.actions) / max(pictures)
+    return WholeScenarios(
+        whole=table,
+        recorded=_REPLAYED if recordings.links else 0.0,
+        traces=recordings.links,
+        load_traces=recordings.loads,
+        robot_speed=_ROBOT_SPEED[table.graph],
+        sending=(_SENDING[0] * largest, _SENDING[1] * largest),
+    )
 
 
 def training_terms() -> RewardTerms:

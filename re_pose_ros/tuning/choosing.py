@@ -100,12 +100,20 @@ def make_chooser(policy: str, table: ActionTable, fixed: str = "") -> Chooser:
         if not fixed:
             raise InputError(f"policy 'fixed' needs fixed_setting, as {table.settings[-1]}")
         return Fixed(table.index(Setting.parse(fixed)), table.fallback)
-    path = SHIPPED_POLICY if policy == "sac_d" else Path(policy).expanduser()
+    path = policy_path(policy)
+    assert path is not None
     if policy != "sac_d" and not path.suffix and not path.exists():
         raise InputError(f"policy '{policy}': allowed is sac_d, greedy, fixed or a policy's file")
     part = _part(path, table)
     chosen = Policy.load(path, part)
     return chosen if part is table else Within(chosen, part, table)
+
+
+def policy_path(policy: str) -> Path | None:
+    """File of a learned policy, given as to ``make_chooser``; None for what is not learned."""
+    if policy in ("greedy", "fixed"):
+        return None
+    return SHIPPED_POLICY if policy == "sac_d" else Path(policy).expanduser()
 
 
 def _part(path: Path, table: ActionTable) -> ActionTable:
@@ -150,6 +158,7 @@ class Decision:
         latency_ms: predicted; infinite where it cannot be done.
         robot_ms: of that on the robot, after what it was busy with.
         reward: predicted.
+        allowed: (A,) what could be chosen.
     """
 
     number: int
@@ -157,6 +166,7 @@ class Decision:
     latency_ms: float
     robot_ms: float
     reward: float
+    allowed: Bools = field(compare=False, repr=False)
 
 
 @dataclass
@@ -222,4 +232,5 @@ class Decider:
             float(latency[0, wanted]),
             float(costs.device_ms[wanted]) * measured.robot_load,
             float(gains[wanted]),
+            mask[0],
         )

@@ -51,9 +51,10 @@ def roll(
     traces: Traces,
     terms: RewardTerms | None = None,
     sensing: Sensing | None = None,
+    actual: ActionTable | None = None,
 ) -> Rolled:
-    """Let ``chooser`` act on all blocks of the traces but the last."""
-    simulation = Simulation(table, traces, terms, sensing)
+    """Let ``chooser`` act on all blocks of the traces but the last; see ``Simulation``."""
+    simulation = Simulation(table, traces, terms, sensing, actual)
     rows: list[tuple[Any, ...]] = []
     while not simulation.over:
         known = simulation.true if chooser.sees_truth else simulation.measured

@@ -177,6 +177,10 @@ class Measurements:
         """What is known of the link to a worker."""
         return self._workers[worker].link
 
+    def deadline_ms(self, worker: str) -> float:
+        """What was left of the deadline that was given last, less what planning and fusing take."""
+        return self._workers[worker].deadline_ms
+
     def can_go_on(self, worker: str) -> bool:
         """Whether a worker can go on from features of the table's network."""
         return self._workers[worker].features

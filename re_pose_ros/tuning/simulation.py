@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from re_pose_ros.coinference.profile import ActionTable
+from re_pose_ros.coinference.profile import ActionTable, Costs
 from re_pose_ros.errors import InputError
 from re_pose_ros.tuning.latency import Timing, busy_after, timing
 from re_pose_ros.tuning.observation import Observations, observe
@@ -96,7 +96,23 @@ class Simulation:
         traces: Traces,
         terms: RewardTerms | None = None,
         sensing: Sensing | None = None,
+        actual: ActionTable | None = None,
     ) -> None:
+        """Begin at the first block.
+
+        Args:
+            table: the actions, with the costs that the tuner knows.
+            traces: what happens.
+            terms: of the reward.
+            sensing: how the tuner's knowledge lags behind.
+            actual: the same actions with the costs that they have, where these are others.
+                Nothing that is measured tells of the difference but what comes of blocks.
+
+        Raises InputError where ``actual`` has other settings.
+        """
+        if actual is not None and actual.settings != table.settings:
+            raise InputError("the actual costs are those of other settings than the table's")
+        self._actual = None if actual is table else actual
         self.table, self.traces = table, traces
         self.terms, self.sensing = terms or RewardTerms(), sensing or Sensing()
         self._all = np.stack([_as_measured(table, traces, self.sensing), _rows(table, traces)])
@@ -193,6 +209,10 @@ class Simulation:
         measured[self._silent, COLUMNS["connected"]] = 0.0
         costs = self.table.costs(self.traces.input_size[step])
         self._bits = costs.bits
+        if self._actual is not None:
+            true = self._actual.costs(self.traces.input_size[step])
+            self._bits = true.bits
+            costs = Costs(*(np.stack(both) for both in zip(costs, true, strict=True)))
         self._timing = timing(self.table, states, costs)
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from re_pose_ros.coinference.profile import ActionTable
 from re_pose_ros.errors import InputError
 from re_pose_ros.tuning.sensing import HISTORY
-from re_pose_ros.tuning.state import COLUMNS, Rows, width
+from re_pose_ros.tuning.state import COLUMNS, Bools, Rows, width
 from re_pose_ros.tuning.told import WorkerOutcome
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +33,8 @@ class Transition:
         action: the setting that it went by.
         latency_ms: infinite where an answer did not come in time.
         size: bytes sent.
+        deadline_ms: that the latency is judged by; that in the state may be shorter by a margin.
+        allowed: (A,) which settings could have been chosen.
     """
 
     worker: str
@@ -42,6 +44,8 @@ class Transition:
     action: int
     latency_ms: float
     size: int
+    deadline_ms: float
+    allowed: Bools
 
 
 class TransitionLog:
@@ -75,6 +79,8 @@ class TransitionLog:
                 "action": transition.action,
                 "latency_ms": None if math.isinf(transition.latency_ms) else transition.latency_ms,
                 "bytes": transition.size,
+                "deadline_ms": round(transition.deadline_ms, 3),
+                "allowed": np.packbits(transition.allowed).tobytes().hex(),
             }
         )
         try:
@@ -88,7 +94,7 @@ class TransitionLog:
 
     def _begin(self, *, keep: bool) -> None:
         if keep:
-            self._path.replace(self._path.with_name(self._path.name + ".old"))
+            self._path.replace(_older(self._path))
         self._path.write_text(self._head + "\n", encoding="utf-8")
         self._count = 0
 
@@ -114,6 +120,25 @@ def read_transitions(path: Path, table: ActionTable) -> Iterator[Transition]:
         yield found
 
 
+def read_kept(path: Path, table: ActionTable) -> list[Transition]:
+    """All transitions that a ``TransitionLog`` keeps, those of the older file first.
+
+    An older file of other settings counts for nothing. Raises InputError as ``read_transitions``.
+    """
+    found = list(read_transitions(path, table))
+    try:
+        older = list(read_transitions(_older(path), table))
+    except InputError:
+        older = []
+    # While it was read one file may have become the other.
+    known = {(entry.worker, entry.stamp_ns) for entry in found}
+    return [entry for entry in older if (entry.worker, entry.stamp_ns) not in known] + found
+
+
+def _older(path: Path) -> Path:
+    return path.with_name(path.name + ".old")
+
+
 def _head(table: ActionTable) -> dict[str, Any]:
     return {
         "format": _FORMAT,
@@ -129,6 +154,10 @@ def _transition(data: dict[str, Any], table: ActionTable) -> Transition:
     if state.shape != (width(table),):
         raise ValueError(f"a state of {state.shape}")
     latency = data["latency_ms"]
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(data["allowed"]), np.uint8))
+    allowed, actions = bits[: len(table.actions)].astype(np.bool_), range(len(table.actions))
+    if len(allowed) != len(actions) or int(data["action"]) not in actions:
+        raise ValueError("an action that is not there")
     return Transition(
         str(data["worker"]),
         int(data["stamp_ns"]),
@@ -137,7 +166,24 @@ def _transition(data: dict[str, Any], table: ActionTable) -> Transition:
         int(data["action"]),
         math.inf if latency is None else float(latency),
         int(data["bytes"]),
+        float(data["deadline_ms"]),
+        allowed,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """What a setting was chosen by.
+
+    Attributes:
+        state: (F,) as measured.
+        deadline_ms: that what comes of it is judged by.
+        allowed: (A,) what could be chosen.
+    """
+
+    state: Rows
+    deadline_ms: float
+    allowed: Bools
 
 
 class Story:
@@ -145,35 +191,39 @@ class Story:
 
     def __init__(self, log: TransitionLog) -> None:
         self._log = log
-        self._states: dict[str, Rows] = {}
-        self._frames: OrderedDict[int, dict[str, Rows]] = OrderedDict()
+        self._choices: dict[str, Choice] = {}
+        self._frames: OrderedDict[int, dict[str, Choice]] = OrderedDict()
         self._last: dict[str, int] = {}
 
-    def decided(self, worker: str, state: Rows) -> None:
-        """A setting was chosen, or kept, for a worker in a state (F,)."""
-        self._states[worker] = state
+    def decided(self, worker: str, choice: Choice) -> None:
+        """A setting was chosen, or kept, for a worker."""
+        self._choices[worker] = choice
 
     def planned(self, stamp_ns: int) -> None:
         """A frame goes by what was decided last."""
-        self._frames[stamp_ns] = dict(self._states)
+        self._frames[stamp_ns] = dict(self._choices)
         while len(self._frames) > HISTORY:
             self._frames.popitem(last=False)
 
-    def happened(self, outcomes: Iterable[WorkerOutcome]) -> None:
-        """Write down what came of frames; InputError where that fails."""
+    def happened(self, outcomes: Iterable[WorkerOutcome]) -> list[Transition]:
+        """Write down what came of frames, and tell it; InputError where writing fails."""
+        found = []
         for came in outcomes:
-            state = self._frames.get(came.stamp_ns, {}).get(came.worker)
+            choice = self._frames.get(came.stamp_ns, {}).get(came.worker)
             last = self._last.get(came.worker)
             self._last[came.worker] = came.setting
-            if state is not None and last is not None:
-                self._log.add(
-                    Transition(
-                        came.worker,
-                        came.stamp_ns,
-                        state,
-                        last,
-                        came.setting,
-                        came.latency_ms,
-                        came.size,
-                    )
+            if choice is not None and last is not None:
+                transition = Transition(
+                    came.worker,
+                    came.stamp_ns,
+                    choice.state,
+                    last,
+                    came.setting,
+                    came.latency_ms,
+                    came.size,
+                    choice.deadline_ms,
+                    choice.allowed,
                 )
+                self._log.add(transition)
+                found.append(transition)
+        return found
