@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,26 @@ def policy_arrays(table: ActionTable, prefers: int = 0) -> dict[str, np.ndarray]
 def write_policy(path: Path, table: ActionTable, prefers: int = 0) -> Path:
     """A file of ``policy_arrays``."""
     save_policy(path, policy_arrays(table, prefers), table)
+    return path
+
+
+def informed_policy(path: Path, table: ActionTable) -> Path:
+    """A file of a policy that goes by what is predicted, as trained ones begin."""
+    import torch
+
+    from re_pose_ros.training import tuner_start
+    from re_pose_ros.tuning.reward import RewardTerms
+
+    torch.manual_seed(0)
+    inputs, count = width(table) + 2 * len(table.actions), len(table.actions)
+    sizes = (inputs, 64, 64, count)
+    layers = [torch.nn.Linear(*pair) for pair in pairwise(sizes)]
+    tuner_start.inform(layers, table, RewardTerms(), tuner_start.POLICY_SCALE)
+    arrays = {"activation": np.array("tanh")}
+    for k, layer in enumerate(layers):
+        arrays[f"actor.{k}.weight"] = layer.weight.detach().numpy()
+        arrays[f"actor.{k}.bias"] = layer.bias.detach().numpy()
+    save_policy(path, arrays, table)
     return path
 
 

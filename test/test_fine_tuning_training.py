@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -23,8 +24,10 @@ from re_pose_ros.errors import EXIT_BAD_INPUT
 from re_pose_ros.training import fine_tuning
 from re_pose_ros.training.tuner_task import TABLES, WEIGHTS, Task, task_of
 from re_pose_ros.tuning import episodes
+from re_pose_ros.tuning.background import Background
 from re_pose_ros.tuning.calibration import Calibration
 from re_pose_ros.tuning.choosing import SHIPPED_POLICY
+from re_pose_ros.tuning.fine_tuning import Files
 from re_pose_ros.tuning.latency import latency_ms
 from re_pose_ros.tuning.observation import observe
 from re_pose_ros.tuning.policy import Policy
@@ -222,3 +225,15 @@ def test_what_cannot_be_used_ends_it_with_one_line(
     assert main(["fine-tune", "--transitions", "t", *option]) == EXIT_BAD_INPUT
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
+
+
+def test_in_the_background_it_ends_as_it_should(files: Path) -> None:
+    """As the node starts it: with its standard input open, and of low priority."""
+    done = Background(files / "log")
+    out = files / "out"
+    command = Files(WEIGHTS / TABLES["detector"], SHIPPED_POLICY, files / "transitions", out)
+    done.start(command.command(SHIPPED_POLICY), 120.0, time.monotonic())
+    while (ended := done.ended(time.monotonic())) is None:
+        time.sleep(0.05)
+    assert ended.good, ended.reason
+    assert json.loads((out / "verdict.json").read_text())["passed"]

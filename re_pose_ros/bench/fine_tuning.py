@@ -25,7 +25,7 @@ from re_pose_ros.errors import InputError
 from re_pose_ros.provenance import commit, machine
 from re_pose_ros.training.fine_tuning import FineTuning, check, fine_tune
 from re_pose_ros.training.tuner_task import HELD_OUT_SEED, WEIGHTS, Task, make_task, task_of
-from re_pose_ros.tuning import rules
+from re_pose_ros.tuning import episodes, rules
 from re_pose_ros.tuning.calibration import Calibration
 from re_pose_ros.tuning.guard import Bound, Guard
 from re_pose_ros.tuning.policy import Policy
@@ -36,6 +36,10 @@ from re_pose_ros.tuning.traces import Traces
 from re_pose_ros.tuning.transitions import Transition
 
 Arrays = Mapping[str, NDArray[Any]]
+
+Floats = NDArray[np.float64]
+
+_COUNTS = ("candidates", "used", "taken_back")
 
 Factors = Callable[[Setting], tuple[float, float]]
 """How many times as long a setting takes robot and worker."""
@@ -67,9 +71,9 @@ class FineTuningOptions:
     """
 
     drifts: tuple[str, ...] = tuple(DRIFTS)
-    robots: int = 12
+    robots: int = 8
     every: int = 1000
-    rounds: int = 3
+    rounds: int = 2
     how: FineTuning = field(default_factory=FineTuning)
     bound: Bound = field(default_factory=Bound)
 
@@ -116,9 +120,7 @@ class Life:
         simulation = self._simulation
         step, row, last = simulation.step_number, simulation.measured.copy(), simulation.last
         masks = simulation.masks()
-        truth = chooser.sees_truth
-        known, may = (simulation.true, simulation.true_masks()) if truth else (row, masks)
-        action = chooser.choose(known, last, may)
+        action = chooser.choose(row, last, masks)
         came = simulation.step(action)
         self.rewards.append(float(came.reward[0]))
         self.late.append(not came.in_time[0])
@@ -160,11 +162,7 @@ def bench_fine_tuning(
     }
     for name in options.drifts:
         actual = drifted(task.table, DRIFTS[name])
-        lives = [
-            _life(arrays, task, traces.select(slice(k, k + 1)), actual, options)
-            for k in range(options.robots)
-        ]
-        content["drifts"][name] = _figures(lives, options.every)
+        content["drifts"][name] = _drift(arrays, task, traces, actual, options)
         if file is not None:
             file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     content["forced"] = _forced(arrays, task, traces, options)
@@ -229,37 +227,41 @@ def _chooser(arrays: Arrays, task: Task) -> rules.Chooser:
     return rules.Within(Policy({**arrays, "settings": names}, task.part), task.part, task.table)
 
 
-def _lived(
-    chooser: rules.Chooser, task: Task, traces: Traces, actual: ActionTable, bound: Bound
-) -> Life:
-    life = Life(task, traces, actual, Guard(task.table, bound))
-    while not life.over:
-        life.block(chooser)
-    return life
+def _others(
+    arrays: Arrays, task: Task, traces: Traces, actual: ActionTable
+) -> dict[str, tuple[Floats, Floats]]:
+    """What comes of policies that stay as they are: rewards and in time, each (T - 1, N)."""
+    choosers = {
+        "shipped": _chooser(arrays, task),
+        "cautious": rules.Greedy(task.table, caution=1.05),
+    }
+    found = {}
+    for name, chooser in choosers.items():
+        rolled = episodes.roll(chooser, task.table, traces, actual=actual)
+        found[name] = rolled.reward, rolled.in_time.astype(np.float64)
+    # With the costs that it really has, since it sees all.
+    rolled = episodes.roll(rules.oracle(actual), actual, traces)
+    found["oracle"] = rolled.reward, rolled.in_time.astype(np.float64)
+    return found
 
 
 def _life(
     arrays: Arrays, task: Task, traces: Traces, actual: ActionTable, options: FineTuningOptions
-) -> dict[str, Any]:
-    """One robot: with the shipped policy, with it fine-tuned, and with what it might know."""
-    bound = options.bound
-    others = {
-        "shipped": _chooser(arrays, task),
-        "cautious": rules.Greedy(task.table, caution=1.05),
-        "oracle": rules.oracle(actual),
-    }
-    lives = {name: _lived(of, task, traces, actual, bound) for name, of in others.items()}
-    life = Life(task, traces, actual, Guard(task.table, bound))
+) -> tuple[Life, dict[str, Any]]:
+    """One robot with the shipped policy, fine-tuned."""
+    life = Life(task, traces, actual, Guard(task.table, options.bound))
     good = in_use = dict(arrays)
+    chooser = _chooser(in_use, task)
     told: dict[str, Any] = {"candidates": 0, "used": 0, "taken_back": 0, "rounds": []}
     for number in range(options.rounds + 1):
         for _ in range(options.every):
-            life.block(_chooser(in_use, task))
+            life.block(chooser)
             judged = life.guard.judge()
             if judged is not None and judged[0]:
                 good = in_use
             elif judged is not None:
                 in_use = good
+                chooser = _chooser(in_use, task)
                 told["taken_back"] += 1
         if number < options.rounds and not life.guard.watching and life.guard.ready:
             candidate, verdict = _candidate(arrays, in_use, task, life.kept, options, number)
@@ -267,19 +269,10 @@ def _life(
             told["rounds"].append({"passed": verdict.passed, "reason": verdict.reason})
             if verdict.passed:
                 in_use = candidate
+                chooser = _chooser(in_use, task)
                 told["used"] += 1
                 life.guard.begin(life.kept[-1].stamp_ns)
-    lives["fine_tuned"] = life
-    for name, of in lives.items():
-        told[name] = {
-            "reward": float(np.mean(of.rewards[options.every :])),
-            "in_time": 1 - float(np.mean(of.late[options.every :])),
-            "by_round": [
-                round(float(np.mean(part)), 4)
-                for part in np.array(of.rewards).reshape(-1, options.every)
-            ],
-        }
-    return told
+    return life, told
 
 
 def _candidate(
@@ -299,27 +292,39 @@ def _candidate(
     return candidate, check(candidate, in_use, task, judged, known)
 
 
-def _figures(lives: list[dict[str, Any]], every: int) -> dict[str, Any]:
-    """Means over robots, of all blocks but the first ``every``."""
-    names = ("shipped", "fine_tuned", "cautious", "oracle")
+def _drift(
+    arrays: Arrays, task: Task, traces: Traces, actual: ActionTable, options: FineTuningOptions
+) -> dict[str, Any]:
+    """Means over robots, of all blocks but those before the first candidate."""
+    every = options.every
+    brought = _others(arrays, task, traces, actual)
+    lives = [
+        _life(arrays, task, traces.select(slice(k, k + 1)), actual, options)
+        for k in range(options.robots)
+    ]
+    brought["fine_tuned"] = (
+        np.array([life.rewards for life, _ in lives]).T,
+        1.0 - np.array([life.late for life, _ in lives]).T,
+    )
+    means = {name: of[0][every:].mean(axis=0) for name, of in brought.items()}
     found: dict[str, Any] = {
         name: {
-            key: round(float(np.mean([life[name][key] for life in lives])), 6)
-            for key in ("reward", "in_time")
+            "reward": _rounded(of[0][every:].mean()),
+            "in_time": _rounded(of[1][every:].mean()),
+            "by_robot": [_rounded(mean) for mean in means[name]],
+            "by_round": [_rounded(part.mean()) for part in np.split(of[0], options.rounds + 1)],
         }
-        for name in names
+        for name, of in brought.items()
     }
-    gap = found["oracle"]["reward"] - found["shipped"]["reward"]
-    gain = found["fine_tuned"]["reward"] - found["shipped"]["reward"]
-    gains = [life["fine_tuned"]["reward"] - life["shipped"]["reward"] for life in lives]
+    gains = means["fine_tuned"] - means["shipped"]
+    gap = float((means["oracle"] - means["shipped"]).mean())
     return {
         **found,
-        "blocks_each": len(lives[0]["shipped"]["by_round"][1:]) * every,
-        "closed": round(gain / gap, 4) if gap > 0 else None,
-        "better": sum(gain > 1e-4 for gain in gains),
-        "worse": sum(gain < -1e-4 for gain in gains),
-        **{key: sum(life[key] for life in lives) for key in ("candidates", "used", "taken_back")},
-        "robots": lives,
+        "closed": _rounded(gains.mean() / gap) if gap > 0 else None,
+        "better": int((gains > 1e-4).sum()),
+        "worse": int((gains < -1e-4).sum()),
+        **{key: sum(told[key] for _, told in lives) for key in _COUNTS},
+        "robots": [told for _, told in lives],
     }
 
 
@@ -328,13 +333,14 @@ def _forced(
 ) -> dict[str, Any]:
     """Candidates that nobody would use, and the shipped policy itself, put into use unasked."""
     found = {}
+    own = _chooser(arrays, task)
+    usual = episodes.roll(own, task.table, traces).reward
     for name, candidate in _bad(arrays, task).items():
         passed, taken_back, decisions, loss = 0, 0, [], []
+        bad = _chooser(candidate, task)
         for k in range(options.robots):
             one = traces.select(slice(k, k + 1))
             life = Life(task, one, task.table, Guard(task.table, options.bound))
-            usual = _lived(_chooser(arrays, task), task, one, task.table, options.bound)
-            own, bad = _chooser(arrays, task), _chooser(candidate, task)
             for _ in range(options.every):
                 life.block(own)
             records = Records.of(life.kept, task.table).only(task.part)
@@ -349,7 +355,7 @@ def _forced(
                 judged = life.guard.judge()
             used = len(life.rewards) - options.every
             part = slice(options.every, len(life.rewards))
-            loss.append(float(np.mean(usual.rewards[part]) - np.mean(life.rewards[part])))
+            loss.append(float(np.mean(usual[part, k]) - np.mean(life.rewards[part])))
             if not judged[0]:
                 taken_back += 1
                 decisions.append(used)
@@ -361,6 +367,10 @@ def _forced(
             "loss": round(float(np.mean(loss)), 4),
         }
     return found
+
+
+def _rounded(value: float | np.floating[Any]) -> float:
+    return round(float(value), 6)
 
 
 def _bad(arrays: Arrays, task: Task) -> dict[str, Arrays]:

@@ -174,9 +174,9 @@ def _add_fine_tuning(what: Commands[argparse.ArgumentParser]) -> None:
     )
     add = fine_tuning.add_argument
     add("--drifts", default="", metavar="NAME,...", help="of what costs; default: all")
-    add("--robots", type=int, default=12, help="simulated")
+    add("--robots", type=int, default=8, help="simulated")
     add("--every", type=int, default=1000, help="blocks from one candidate to the next")
-    add("--rounds", type=int, default=3, help="candidates of each robot")
+    add("--rounds", type=int, default=2, help="candidates of each robot")
     add("--json", default="", metavar="FILE", help="for the result")
     fine_tuning.set_defaults(act=_bench_fine_tuning)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import threading
 from pathlib import Path
 
@@ -58,6 +57,7 @@ def _fine_tune(arguments: argparse.Namespace) -> int:
 
 def _end_with_input() -> None:
     """End this process when whoever started it is gone."""
-    while sys.stdin.buffer.read(1024):
+    # Not sys.stdin, which Python closes before a thread that reads it has ended.
+    while os.read(0, 1024):
         pass
     os._exit(1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fine_tuning_cases import informed_policy, recorded, write_policy
 from vision_msgs.msg import Detection2DArray
 
 from re_pose_ros.coinference.profile import Action, ActionTable
@@ -14,7 +17,7 @@ from re_pose_ros.coinference.setting import Setting
 from re_pose_ros.errors import EXIT_BAD_INPUT
 from re_pose_ros.graph.description import describe
 from re_pose_ros.nodes import qos
-from re_pose_ros.tuning.transitions import read_transitions
+from re_pose_ros.tuning.transitions import TransitionLog, read_transitions
 
 from .harness import Bench
 
@@ -44,7 +47,9 @@ def action_table(model_hash: str = "ab" * 32) -> ActionTable:
 class Tuned:
     """A graph with one worker and a tuner."""
 
-    def __init__(self, bench: Bench, table: ActionTable) -> None:
+    def __init__(
+        self, bench: Bench, table: ActionTable, changed: Mapping[str, str] | None = None
+    ) -> None:
         self.bench, self.table = bench, table
         self.transitions = bench.folder / "transitions.jsonl"
         path = bench.folder / "table.json"
@@ -73,6 +78,7 @@ class Tuned:
             "tuner.fine_tune": "true",
             "tuner.transitions": str(self.transitions),
             "log_level": "warn",
+            **(changed or {}),
         }
         bench.start_graph(describe(arguments))
 
@@ -267,3 +273,95 @@ def test_files_that_do_not_fit_end_it_with_one_line(bench: Bench, tmp_path: Path
     missing = refused(bench, table=str(tmp_path / "none.json"), policy="greedy")
     assert "there is no table of actions" in missing and "none.json" in missing
     assert "leave no setting" in refused(bench, table=str(path), policy="greedy", cuts=[7])
+
+
+# Fine-tuning, with a real process that learns.
+
+
+def quick_table(model_hash: str) -> ActionTable:
+    """Settings that are all in time, so that what comes of them is much the same."""
+    return action_table(model_hash).only(lambda setting: setting.cut in (-1, 0))
+
+
+def learned_from(path: Path, table: ActionTable, base: Path, slower: float) -> None:
+    """Transitions that a tuner might have kept before: the robot alone is so much slower."""
+    from re_pose_ros.training.tuner_task import task_of
+    from re_pose_ros.tuning.choosing import make_chooser
+
+    actual = replace(
+        table,
+        actions=tuple(
+            action
+            if action.setting.sends
+            else replace(action, device_ms=tuple(slower * ms for ms in action.device_ms))
+            for action in table.actions
+        ),
+    )
+    traces = task_of(table, table).traces(5, 6, 201)
+    log = TransitionLog(path, table, 100_000)
+    for entry in recorded(make_chooser(str(base), table), table, traces, actual):
+        log.add(entry)
+
+
+def test_a_policy_is_fine_tuned_by_another_process_and_used(tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics")
+    pytest.importorskip("stable_baselines3")
+    from re_pose_ros.coinference.halves import Halves
+    from re_pose_ros.detection.model import load_model
+
+    table = quick_table(Halves.of(load_model("scene-n", threads=1)).model_hash)
+    base = informed_policy(tmp_path / "base.npz", table)
+    with Bench("fine_tuned", tmp_path) as bench:
+        learned_from(tmp_path / "transitions.jsonl", table, base, 3.0)
+        tuned = Tuned(
+            bench,
+            table,
+            {
+                "tuner.policy": str(base),
+                "tuner.fine_tune_folder": str(tmp_path / "fine_tuning"),
+                "tuner.fine_tune_every": "5",
+                "tuner.fine_tune_window": "20",
+                "tuner.cuts": "-2",
+            },
+        )
+        tuned.wait_for_frames(1, 120.0)
+        status = bench.wait_for_health("tuner", limit_s=120.0, **{"fine_tune/used": "1"})
+        in_use = status.values["fine_tune/in_use"]
+        assert in_use.startswith("policy_") and (tmp_path / "fine_tuning" / in_use).exists()
+        verdict = json.loads((tmp_path / "fine_tuning" / "verdict.json").read_text())
+        assert verdict["passed"] and verdict["figures"]["records"]["gain"] > 0
+        tuned.wait_for_frames(3)
+        # Another policy is another beginning.
+        tuned.set("policy", "greedy")
+        status = bench.wait_for_health("tuner", "edge_0")
+        bench.wait_for(
+            lambda: "fine_tune/in_use" not in bench.probe.health["tuner"][-1].values,
+            "a tuner without fine-tuning",
+        )
+
+
+def test_a_process_that_cannot_learn_is_told_and_the_policy_stays(tmp_path: Path) -> None:
+    pytest.importorskip("ultralytics")
+    from re_pose_ros.coinference.halves import Halves
+    from re_pose_ros.detection.model import load_model
+
+    table = quick_table(Halves.of(load_model("scene-n", threads=1)).model_hash)
+    base = write_policy(tmp_path / "base.npz", table, 1)
+    with Bench("hanging", tmp_path) as bench:
+        tuned = Tuned(
+            bench,
+            table,
+            {
+                "tuner.policy": str(base),
+                "tuner.fine_tune_folder": str(tmp_path / "fine_tuning"),
+                "tuner.fine_tune_every": "5",
+                # Less than it takes to begin.
+                "tuner.fine_tune_limit": "1",
+                "tuner.cuts": "-2",
+            },
+        )
+        tuned.wait_for_frames(1, 120.0)
+        text = "no policy could be learned: it did not end in its time"
+        status = bench.wait_for_health("tuner", text, level=1)
+        assert status.values["fine_tune/in_use"] == "base.npz"
+        tuned.wait_for_frames(3)
