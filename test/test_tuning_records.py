@@ -18,6 +18,7 @@ from re_pose_ros.tuning.records import RUN, Records
 from re_pose_ros.tuning.reward import RewardTerms, reward
 from re_pose_ros.tuning.rules import Fixed, Greedy
 from re_pose_ros.tuning.scenarios import Scenarios
+from re_pose_ros.tuning.state import COLUMNS
 from re_pose_ros.tuning.transitions import Transition
 
 TABLE = cases.small_table()
@@ -169,3 +170,13 @@ def test_a_single_run_tells_nothing_for_sure() -> None:
 def test_predicted_latencies_of_records_are_those_of_the_table() -> None:
     found = records(FEATURES, 5)
     assert latency_ms(TABLE, found.rows)[:, FEATURES] == pytest.approx(found.latency_ms)
+
+
+def test_a_margin_that_is_too_large_is_found() -> None:
+    """The policy is shown 80 of 100 ms; the setting takes 1.5 times what is predicted."""
+    found = records(LAST, 400, slower(TABLE, LAST, 1.5))
+    found.rows[:, COLUMNS["deadline_ms"]] = 80.0
+    known = Calibration.of(found)
+    assert known.factors[LAST] == pytest.approx(1.5 * 0.8, rel=0.03)
+    assert (known.rewards(found, TERMS)[:, LAST] < -2).all()
+    assert known.rewards(found, TERMS)[5, LAST] == pytest.approx(found.rewards(TERMS)[5], abs=0.02)

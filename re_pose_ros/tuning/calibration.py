@@ -1,5 +1,8 @@
 """How settings' latencies differ from what is predicted of them, from what came of them.
 
+All is told in shares of the deadline, as a policy sees latencies. A tuner may take a margin off the
+deadline that it shows the policy; then a factor says how much of this is too much.
+
 Of a block only what its own setting brought is known (a bandit's feedback). So what is known of a
 setting is its own measured latencies over the predicted ones; where these are few, it is taken to
 be like others of its kind (on the robot alone, pictures, features), and where there are none at
@@ -17,6 +20,7 @@ from re_pose_ros.coinference.profile import ActionTable
 from re_pose_ros.tuning.latency import latency_ms
 from re_pose_ros.tuning.records import Records
 from re_pose_ros.tuning.reward import RewardTerms, accuracy, reward
+from re_pose_ros.tuning.state import COLUMNS
 
 Floats = NDArray[np.float64]
 
@@ -26,16 +30,19 @@ PRIOR = 20.0
 MOST = np.log(8.0)
 """No single latency tells more than a factor of eight."""
 
+_DEADLINE = COLUMNS["deadline_ms"]
+
 QUANTILES = np.linspace(0.05, 0.95, 10)
 """Of what latencies are beside their setting's factor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Measured latencies over predicted ones.
+    """Measured latencies over the deadline, over what a policy sees of them.
 
     Attributes:
-        factors: (A,) of each setting.
+        factors: (A,) of each setting; where no margin is taken off the deadline, these are measured
+            latencies over predicted ones.
         tried: (A,) transitions with it.
         scatter: (2, Q) equally probable factors beside these, of what stays on the robot and of
             what is sent.
@@ -52,6 +59,7 @@ class Calibration:
         """From transitions; nothing is changed where there are none."""
         table, count = records.table, len(records.table.actions)
         predicted = latency_ms(table, records.rows)[np.arange(len(records)), records.actions]
+        predicted *= records.deadline_ms / records.rows[:, _DEADLINE]
         answered = np.isfinite(records.latency_ms) & np.isfinite(predicted) & (predicted > 0)
         actions = records.actions[answered]
         ratio = records.latency_ms[answered] / np.where(answered, predicted, 1.0)[answered]
@@ -91,7 +99,7 @@ class Calibration:
     def rewards(self, records: Records, terms: RewardTerms) -> Floats:
         """(R, A) what each setting would be expected to bring; for what was done, too."""
         table = records.table
-        ratio = self.factors * latency_ms(table, records.rows) / records.deadline_ms[:, None]
+        ratio = self.factors * latency_ms(table, records.rows) / records.rows[:, _DEADLINE, None]
         sees = accuracy(table, records.rows)
         changed = np.arange(len(table.actions)) != records.last[:, None]
         found = np.zeros_like(ratio)

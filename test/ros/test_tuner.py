@@ -325,7 +325,7 @@ def test_a_policy_is_fine_tuned_by_another_process_and_used(tmp_path: Path) -> N
             },
         )
         tuned.wait_for_frames(1, 120.0)
-        status = bench.wait_for_health("tuner", limit_s=120.0, **{"fine_tune/used": "1"})
+        status = bench.wait_for_health("tuner", limit_s=300.0, **{"fine_tune/used": "1"})
         in_use = status.values["fine_tune/in_use"]
         assert in_use.startswith("policy_") and (tmp_path / "fine_tuning" / in_use).exists()
         verdict = json.loads((tmp_path / "fine_tuning" / "verdict.json").read_text())
