@@ -31,18 +31,14 @@ from re_pose_ros.parameters.tuner import TUNER
 from re_pose_ros.plan import DEVICE_NAME
 from re_pose_ros.tuning.choosing import (
     NONE,
-    Bounds,
     Decider,
     Decision,
-    Hysteresis,
-    make_chooser,
+    decider_of,
     other_device_exits,
     pictures_ending_at,
-    policy_path,
     table_path,
 )
-from re_pose_ros.tuning.fine_tuning import Files, FineTuning, Schedule
-from re_pose_ros.tuning.guard import Bound
+from re_pose_ros.tuning.fine_tuning import FineTuning, fine_tuning_of
 from re_pose_ros.tuning.in_force import READ, obstacle, parameters_of, settings_of
 from re_pose_ros.tuning.sensing import Measurements
 from re_pose_ros.tuning.transitions import Choice, Story, Transition, TransitionLog
@@ -55,9 +51,6 @@ STEP_S = 0.02
 
 QUIET_S = 3.0
 """Without a plan for so long, settings are held."""
-
-ANY_CUT = -2
-"""In the parameter ``cuts``: all of them."""
 
 
 class TunerNode(PipelineNode):
@@ -89,7 +82,7 @@ class TunerNode(PipelineNode):
             path = Path(self.values.text("transitions")).expanduser()
             limit = self.values.whole("transitions_limit")
             self._story = Story(TransitionLog(path, self._table, limit))
-            self._tuning = self._make_tuning()
+            self._tuning = fine_tuning_of(self.values, self._table, self._table_path)
         self._detections: tuple[bytes, float] | None = None
         self._heard_s = self._asked_s = self._decided_s = self._counted_s = 0.0
         self._fresh = False
@@ -135,36 +128,7 @@ class TunerNode(PipelineNode):
 
     def _make_decider(self, fine_tuned: str = "") -> Decider:
         """With a fine-tuned policy in place of the parameter's, where one is given."""
-        values = self.values
-        fixed = values.text("fixed_setting")
-        cuts, qualities = values.wholes("cuts"), values.wholes("qualities")
-        return Decider(
-            self._table,
-            make_chooser(fine_tuned or values.text("policy"), self._table, fixed),
-            Bounds(
-                values.texts("exits"),
-                () if ANY_CUT in cuts else cuts,
-                values.wholes("bits"),
-                () if 0 in qualities else qualities,
-                values.real("least_accuracy"),
-            ),
-            Hysteresis(values.real("least_time"), values.real("least_gain")),
-        )
-
-    def _make_tuning(self) -> FineTuning | None:
-        """None where there is no policy to be fine-tuned."""
-        values = self.values
-        base = policy_path(values.text("policy"))
-        if base is None:
-            return None
-        transitions = Path(values.text("transitions")).expanduser()
-        folder = Path(values.text("fine_tune_folder")).expanduser()
-        return FineTuning(
-            self._table,
-            Files(self._table_path, base, transitions, folder),
-            Schedule(values.whole("fine_tune_every"), values.real("fine_tune_limit")),
-            Bound(values.whole("fine_tune_window"), values.real("fine_tune_loss")),
-        )
+        return decider_of(self.values, self._table, fine_tuned)
 
     # Callbacks keep what came for the working thread.
 
@@ -254,18 +218,22 @@ class TunerNode(PipelineNode):
         if self._story is not None:
             if self._tuning is not None:
                 self._tuning.stop()
-            self._tuning = self._make_tuning()
+            self._tuning = fine_tuning_of(self.values, self._table, self._table_path)
 
     def _tend_tuning(self, came: Sequence[Transition], now: float) -> None:
         tuning = self._tuning
         if tuning is None:
             return
         tuning.happened(came)
-        if tuning.tend(now, self._measurements.last_stamp_ns):
+        if not tuning.tend(now, self._measurements.last_stamp_ns):
+            return
+        used = "" if tuning.in_use == tuning.files.base else str(tuning.in_use)
+        try:
             with self._deciding:
-                self._fine_tuned = "" if tuning.in_use == tuning.files.base else str(tuning.in_use)
-                self._decider = self._make_decider(self._fine_tuned)
-            self.get_logger().warning(tuning.problem or f"{tuning.in_use} is in use")
+                self._decider, self._fine_tuned = self._make_decider(used), used
+        except InputError as error:  # somebody took the file away
+            tuning.problem = str(error)
+        self.get_logger().warning(tuning.problem or f"{tuning.in_use} is in use")
 
     # The working thread: what is set.
 

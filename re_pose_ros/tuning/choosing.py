@@ -12,6 +12,7 @@ import numpy as np
 from re_pose_ros.coinference.profile import ActionTable
 from re_pose_ros.coinference.setting import Setting
 from re_pose_ros.errors import InputError
+from re_pose_ros.parameters.table import Values
 from re_pose_ros.tuning.latency import latency_ms
 from re_pose_ros.tuning.policy import Policy
 from re_pose_ros.tuning.reward import RewardTerms, rewards
@@ -19,6 +20,9 @@ from re_pose_ros.tuning.rules import Chooser, Fixed, Greedy, Within
 from re_pose_ros.tuning.state import Bools, Measured, possible
 
 SHIPPED_POLICY = Path(__file__).resolve().parents[1] / "weights" / "tuner.npz"
+ANY_CUT = -2
+"""In the parameter ``cuts``: all of them."""
+
 NONE = -1
 """Stands for a setting that is not in the table."""
 
@@ -234,3 +238,26 @@ class Decider:
             float(gains[wanted]),
             mask[0],
         )
+
+
+def decider_of(values: Values, table: ActionTable, fine_tuned: str = "") -> Decider:
+    """As the parameters of the node ``tuner`` say; raises InputError as what it is made of.
+
+    Args:
+        values: the parameters.
+        table: the actions.
+        fine_tuned: a policy's file in place of the parameter's.
+    """
+    cuts, qualities = values.wholes("cuts"), values.wholes("qualities")
+    return Decider(
+        table,
+        make_chooser(fine_tuned or values.text("policy"), table, values.text("fixed_setting")),
+        Bounds(
+            values.texts("exits"),
+            () if ANY_CUT in cuts else cuts,
+            values.wholes("bits"),
+            () if 0 in qualities else qualities,
+            values.real("least_accuracy"),
+        ),
+        Hysteresis(values.real("least_time"), values.real("least_gain")),
+    )

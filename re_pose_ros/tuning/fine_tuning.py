@@ -18,8 +18,9 @@ from typing import Any
 
 from re_pose_ros.coinference.profile import ActionTable
 from re_pose_ros.errors import InputError
+from re_pose_ros.parameters.table import Values
 from re_pose_ros.tuning.background import Background
-from re_pose_ros.tuning.choosing import make_chooser
+from re_pose_ros.tuning.choosing import make_chooser, policy_path
 from re_pose_ros.tuning.guard import Bound, Guard
 from re_pose_ros.tuning.transitions import Transition
 
@@ -236,3 +237,21 @@ class FineTuning:
 
     def _path(self, name: str) -> Path:
         return self.files.folder / name
+
+
+def fine_tuning_of(values: Values, table: ActionTable, table_path: Path) -> FineTuning | None:
+    """As the parameters of the node ``tuner`` say; None where there is no policy to be fine-tuned.
+
+    Raises InputError where the folder cannot be used.
+    """
+    base = policy_path(values.text("policy"))
+    if base is None:
+        return None
+    transitions = Path(values.text("transitions")).expanduser()
+    folder = Path(values.text("fine_tune_folder")).expanduser()
+    return FineTuning(
+        table,
+        Files(table_path, base, transitions, folder),
+        Schedule(values.whole("fine_tune_every"), values.real("fine_tune_limit")),
+        Bound(values.whole("fine_tune_window"), values.real("fine_tune_loss")),
+    )
