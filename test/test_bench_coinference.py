@@ -17,7 +17,7 @@ pytest.importorskip("stable_baselines3", reason="training needs stable-baselines
 from re_pose_ros.__main__ import main
 from re_pose_ros.bench import coinference
 from re_pose_ros.bench.coinference_figures import by_condition
-from re_pose_ros.bench.coinference_view import markdown, table
+from re_pose_ros.bench.coinference_view import markdown, read, table
 from re_pose_ros.coinference.profile import ActionTable
 from re_pose_ros.errors import EXIT_BAD_INPUT, InputError
 from re_pose_ros.training import tuner, tuner_start
@@ -262,3 +262,24 @@ def test_the_shipped_policy_beats_the_best_fixed_setting(graph: str) -> None:
     assert own["reward"] > other["reward"]
     assert own["regret_pct"] < 5
     assert path.stat().st_size < 300_000
+
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCUMENTED = {
+    "2026-11-21_coinference.json": (
+        "detector, policies",
+        "detector, gain in reward of sac_d over",
+        "detector, thirds",
+        "detector, harder links",
+        "alexnet, policies",
+        "alexnet, gain in reward of sac_d over",
+    ),
+    "2026-11-30_coinference_ablations.json": ("detector, ablations", "detector, without"),
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_documentation_has_the_tables_of_the_results(name: str) -> None:
+    tables, page = markdown(read(DOCS / "results" / name)), (DOCS / "coinference.md").read_text()
+    for what in DOCUMENTED[name]:
+        assert tables[what] in page, what
