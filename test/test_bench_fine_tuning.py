@@ -93,3 +93,9 @@ def test_a_file_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError):
         bench_fine_tuning(FineTuningOptions(), file=tmp_path / "file" / "x.json")
+
+
+def test_the_documentation_has_the_tables_of_the_result() -> None:
+    docs = Path(__file__).resolve().parents[1] / "docs"
+    result = json.loads((docs / "results" / "2026-11-30_fine_tuning.json").read_text())
+    assert shown(result) in (docs / "coinference.md").read_text()

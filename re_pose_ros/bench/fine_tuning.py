@@ -9,7 +9,7 @@ learning takes no time here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from re_pose_ros.bench.command import check_writable
-from re_pose_ros.bench.table import aligned
 from re_pose_ros.coinference.profile import ActionTable
 from re_pose_ros.coinference.setting import DEVICE, Setting
 from re_pose_ros.errors import InputError
@@ -199,9 +198,8 @@ def shown(content: Mapping[str, Any]) -> str:
             )
             reward = f"{own['reward']:.4f}"
             rows.append((drift, name, reward, f"{own['in_time']:.4f}", closed, told))
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    forced = [("forced into use", "passed the check", "taken back", "after", "lost per block")]
-    forced += [
+    titles = ("forced into use", "passed the check", "taken back", "after", "lost per block")
+    forced = [
         (
             name,
             f"{of['passed']} of {of['robots']}",
@@ -211,7 +209,11 @@ def shown(content: Mapping[str, Any]) -> str:
         )
         for name, of in content["forced"].items()
     ]
-    return "\n".join([*lines, "", *aligned(forced)])
+    return f"{_markdown(rows)}\n\n{_markdown([titles, ('---',) * len(titles), *forced])}"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _shipped(table: ActionTable | None) -> tuple[dict[str, Any], Task]:

@@ -303,6 +303,7 @@ def learned_from(path: Path, table: ActionTable, base: Path, slower: float) -> N
         log.add(entry)
 
 
+@pytest.mark.timeout(400)
 def test_a_policy_is_fine_tuned_by_another_process_and_used(tmp_path: Path) -> None:
     pytest.importorskip("ultralytics")
     pytest.importorskip("stable_baselines3")
@@ -340,6 +341,7 @@ def test_a_policy_is_fine_tuned_by_another_process_and_used(tmp_path: Path) -> N
         )
 
 
+@pytest.mark.timeout(240)
 def test_a_process_that_cannot_learn_is_told_and_the_policy_stays(tmp_path: Path) -> None:
     pytest.importorskip("ultralytics")
     from re_pose_ros.coinference.halves import Halves
