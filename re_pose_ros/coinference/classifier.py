@@ -24,11 +24,11 @@ class ClassifierHalves:
 
     Attributes:
         staged: the network and its exits.
-        per_channel: how features are quantised; None: by their bits.
+        per_channel: how features are quantised.
     """
 
     staged: StagedClassifier
-    per_channel: bool | None = None
+    per_channel: bool = True
 
     @property
     def exits(self) -> tuple[str, ...]:

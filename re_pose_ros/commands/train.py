@@ -130,10 +130,9 @@ def _add_table(what: Commands[argparse.ArgumentParser]) -> None:
     table.add_argument("--bits", default="2,4,6,8", metavar="N,...", help="of features")
     table.add_argument(
         "--ranges",
-        choices=("auto", "channel", "tensor"),
-        default="auto",
-        help="of quantisation: one for each channel, or for each tensor; auto: by the bits, as "
-        "features are sent",
+        choices=("channel", "tensor"),
+        default="channel",
+        help="of quantisation: one for each channel, or for each tensor",
     )
     table.add_argument(
         "--pictures", type=int, default=0, help="for the accuracy; 0: 72 of a detector, 600 else"
@@ -254,7 +253,7 @@ def _measure_table(arguments: argparse.Namespace) -> int:
         if arguments.cuts in (FEW, ALL)
         else tuple(whole_numbers("cuts", arguments.cuts)),
         tuple(whole_numbers("bits", arguments.bits)),
-        {"auto": None, "channel": True, "tensor": False}[arguments.ranges],
+        arguments.ranges == "channel",
     )
     if arguments.graph == "alexnet":
         weights = Path(arguments.network) if arguments.network else SHIPPED

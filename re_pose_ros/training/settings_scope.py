@@ -29,8 +29,7 @@ class Scope:
         exits: their names; empty for all.
         cuts: ``FEW``, ``ALL``, or their numbers.
         bits: of the features.
-        per_channel: a range of quantisation for each channel; else one for each tensor. None: by
-            the bits, as features are sent.
+        per_channel: a range of quantisation for each channel; else one for each tensor.
 
     Raises InputError for bits that features cannot have, or none.
     """
@@ -38,7 +37,7 @@ class Scope:
     exits: tuple[str, ...] = ()
     cuts: str | tuple[int, ...] = FEW
     bits: tuple[int, ...] = BITS
-    per_channel: bool | None = None
+    per_channel: bool = True
 
     def __post_init__(self) -> None:
         if not set(self.bits) <= set(BITS) or not self.bits:
