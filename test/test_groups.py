@@ -17,6 +17,7 @@ from re_pose_ros.partition.groups import (
     Objects,
     at_least,
     bin_middles,
+    class_counts,
     parted,
     size_bins,
 )
@@ -194,3 +195,25 @@ def test_labels_become_groups() -> None:
     check(groups)
     assert len(Groups.of(known, [])) == 0
     assert Groups.of(known, []).gaps().shape == (0, 0)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.floats(0, 1), st.integers(0, 1000))
+def test_what_objects_count_is_one_on_the_average(
+    classes: list[int], balance: float, seed: int
+) -> None:
+    probability = np.random.default_rng(seed).uniform(0.1, 1.0, len(classes))
+    counts = class_counts(np.array(classes), probability, balance)
+    assert float(probability @ counts) == pytest.approx(float(probability.sum()))
+    if balance == 0:
+        assert (counts == 1).all()
+
+
+def test_rare_classes_count_for_more() -> None:
+    classes = np.array([0] * 16 + [1] * 4)
+    sure = np.ones(20)
+    whole, half = class_counts(classes, sure, 1.0), class_counts(classes, sure, 0.5)
+    assert whole[:16].sum() == pytest.approx(whole[16:].sum())
+    assert half[16] / half[0] == pytest.approx(2.0)
+    # What is hardly there is no class of its own.
+    ghost = class_counts(np.array([0] * 4 + [1]), np.array([1.0] * 4 + [0.1]), 1.0)
+    assert ghost[4] / ghost[0] == pytest.approx(4.0)

@@ -118,6 +118,9 @@ PARTITIONER = Table(
             "unseen_frames", "re_pose, greedy: frames for which a part of the frame may go unseen"
         ),
         _partition("most_enlarged", "re_pose, greedy: by how much blocks may be enlarged at most"),
+        _partition(
+            "class_balance", "re_pose, greedy: 0: every object counts the same; 1: every class"
+        ),
         WORKERS,
         CROP_WORKERS,
         SLOTS,

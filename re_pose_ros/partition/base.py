@@ -46,6 +46,8 @@ class PartitionSettings:
             1000.
         most_enlarged: re_pose, greedy: by how much blocks may be enlarged at most, 1 to 8; a
             network that was trained on larger objects than yours gains from more.
+        class_balance: re_pose, greedy: with 0 every object counts the same, with 1 every class, 0
+            to 1; in between, rare classes count for more than they are many.
 
     An object's size is the square root of its box's area, as in COCO.
     Raises InputError for a value outside its range.
@@ -68,6 +70,7 @@ class PartitionSettings:
     objective: str = "accuracy"
     unseen_frames: int = 10
     most_enlarged: float = 1.5
+    class_balance: float = 0.5
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -97,6 +100,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "budget_ms": (5.0, 60_000.0),
     "unseen_frames": (0, 1000),
     "most_enlarged": (1.0, 8.0),
+    "class_balance": (0.0, 1.0),
 }
 """Inclusive range of each number in ``PartitionSettings``."""
 

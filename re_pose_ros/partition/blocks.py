@@ -58,7 +58,10 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
-    """Blocks to choose for: the groups, and behind them the looks."""
+    """Blocks to choose for: the groups, and behind them the looks.
+
+    ``expected`` (K,) is the weight of the groups' objects, ``sure`` (K,) their number over it.
+    """
 
     extent: Floats
     weight: Floats
@@ -68,6 +71,7 @@ class _Task:
     look: NDArray[np.bool_]
     required: NDArray[np.bool_]
     expected: Floats
+    sure: Floats
     workers: tuple[str, ...]
     slots: NDArray[np.int64]
     variants: tuple[Variant, ...]
@@ -194,7 +198,7 @@ def _chosen(
     expected = [k for k in found.order if not task.look[k]]
     return Chosen(
         tuple(_request(task, found.assignment, k, frame_size) for k in found.order),
-        float(sum(task.value[k, variant[k]] for k in expected)),
+        float(sum(task.value[k, variant[k]] * task.sure[k] for k in expected)),
         overhead_ms + found.late,
         tuple(overhead_ms + at for at in found.done_ms),
         share,
@@ -233,10 +237,18 @@ def _task(
         np.arange(len(extent)) >= begin,
         np.concatenate([np.zeros(begin, bool), looks.required]),
         groups.weight.sum(axis=1),
+        _per_weight(groups),
         names,
         np.array([workers[name] for name in names], np.int64),
         variants,
     )
+
+
+def _per_weight(groups: Groups) -> Floats:
+    """(K,) how many objects each group is expected to have, over their weight."""
+    objects = groups.objects
+    there = [objects.probability[own].sum() / objects.weight[own].sum() for own in groups.members]
+    return np.array(there)
 
 
 def _solved(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,8 @@ class Objects:
     Attributes:
         reach: (N, 4) the boxes grown by what a block is to show around them, within the frame.
         centre: (N, 2) middles of the boxes.
-        weight: (N,) probability that each is there.
+        probability: (N,) that each is there.
+        weight: (N,) the same times what each counts for.
         size: (N,) square roots of the boxes' areas in pixels.
         bin: (N,) see ``size_bins``.
         frame_size: (width, height) in pixels.
@@ -49,6 +51,7 @@ class Objects:
 
     reach: Floats
     centre: Floats
+    probability: Floats
     weight: Floats
     size: Floats
     bin: Integers
@@ -64,6 +67,7 @@ class Objects:
         margin: float,
         sigmas: float = 1.0,
         least: float = 0.0,
+        counts: Floats | None = None,
     ) -> Objects:
         """From what is believed.
 
@@ -73,13 +77,17 @@ class Objects:
             margin: what a block shows around an object on each side, in sizes of the object.
             sigmas: the same in standard deviations of its position, on top.
             least: least side of a block in pixels.
+            counts: (N,) what each counts for; None: all the same.
         """
         sizes = objects.sizes
         grow = margin * sizes[:, None] + sigmas * objects.sigma
         reach = objects.xyxy + np.concatenate([-grow, grow], axis=1)
         np.clip(reach, 0.0, np.tile(np.array(frame_size, np.float64), 2), out=reach)
         middle = (objects.xyxy[:, :2] + objects.xyxy[:, 2:]) / 2
-        return cls(reach, middle, objects.weight, sizes, size_bins(sizes), frame_size, least)
+        probability = objects.weight
+        weight = probability if counts is None else probability * counts
+        bins = size_bins(sizes)
+        return cls(reach, middle, probability, weight, sizes, bins, frame_size, least)
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -184,6 +192,27 @@ class Groups:
         gaps = wide * high - (areas[:, None] + areas - shared)
         np.fill_diagonal(gaps, np.inf)
         return np.asarray(gaps)
+
+
+def class_counts(class_id: NDArray[Any], probability: Floats, balance: float) -> Floats:
+    """What objects (N,) count for so that rare classes are not forgotten beside common ones.
+
+    In proportion to the expected number of objects of their class to the power of -``balance``:
+    with 0 all objects count the same, with 1 all classes do, as in a mean average precision. A
+    class counts as one object at least; over all that are expected, objects count 1 on average.
+
+    Args:
+        class_id: (N,) of the objects.
+        probability: (N,) that each is there.
+        balance: 0 to 1.
+    """
+    if not balance or not len(class_id):
+        return np.ones(len(class_id))
+    _, own = np.unique(class_id, return_inverse=True)
+    expected = np.maximum(np.bincount(own, probability), 1.0)
+    counts = expected[own] ** -balance
+    total = float(probability @ counts)
+    return np.asarray(counts * (float(probability.sum()) / total if total > 0 else 1.0))
 
 
 def at_least(extent: Floats, least: float, frame_size: tuple[int, int]) -> Floats:

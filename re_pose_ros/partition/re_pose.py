@@ -30,7 +30,7 @@ from re_pose_ros.partition.base import FrameOutcome, PartitionContext, Partition
 from re_pose_ros.partition.beginnings import carried_over, clustered, labels_of
 from re_pose_ros.partition.blocks import Chosen, by_rule, chosen_blocks
 from re_pose_ros.partition.clusters import Clusters
-from re_pose_ros.partition.groups import Groups, Objects
+from re_pose_ros.partition.groups import Groups, Objects, class_counts
 from re_pose_ros.partition.looks import Looks, grid_looks, region_looks
 from re_pose_ros.partition.outlook import Choices, Conditions, outlook
 from re_pose_ros.partition.refine import STEPS, Policy, State, Terms, greedy, refined
@@ -272,7 +272,8 @@ class RePose:
         inputs = [variant.input_size for variant in context.variants]
         # Smaller blocks would be enlarged too much by the smallest input there is.
         least = max(LEAST_BLOCK, min(inputs) / self.settings.most_enlarged)
-        kept = Objects.of(objects, context.frame_size, margin=MARGIN, least=least)
+        counts = class_counts(objects.class_id, objects.weight, self.settings.class_balance)
+        kept = Objects.of(objects, context.frame_size, margin=MARGIN, least=least, counts=counts)
         if not len(objects):
             return Groups.of(kept, [])
         left = replace(conditions, budget_ms=_left(conditions, looks))
