@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from re_pose_ros.detection.preprocess import canvas_size
+from re_pose_ros.distribution import ObjectDistribution
 from re_pose_ros.partition.base import PartitionContext, PartitionSettings
 from re_pose_ros.partition.blocks import TOLERATED, Chosen, by_rule, chosen_blocks, snapped
-from re_pose_ros.partition.groups import Groups
+from re_pose_ros.partition.groups import Groups, Objects
 from re_pose_ros.partition.looks import Looks, grid_looks, unknown_sizes
 from re_pose_ros.partition.workforce import Workforce, input_area
 from re_pose_ros.plan import BlockRequest, Variant
@@ -275,3 +276,20 @@ def test_blocks_by_rule_are_sharp_enough_whatever_it_takes(
         # Were most objects too small on this input, a larger one would have been taken.
         assert not sizes or max(sizes) * request.input_scale > 40.0 * 0.9
     assert len(chosen.done_ms) == len(chosen.requests)
+
+
+def test_rare_objects_get_the_block_and_the_prediction_counts_objects() -> None:
+    """Ten of one class here, one of another there, and slots for one block."""
+    where = cases.context({"edge_0": 1.0}, slots=1)
+    boxes = [(100 + 40 * k, 100, 130 + 40 * k, 130) for k in range(10)]
+    found = ObjectDistribution.of([*boxes, (3000, 1500, 3030, 1530)], [0] * 10 + [1])
+    labels = np.array([0] * 10 + [1])
+
+    def chosen(counts: np.ndarray) -> Chosen:
+        known = Objects.of(found, cases.FRAME, margin=0.5, least=96.0, counts=counts)
+        return plan(Groups.labelled(known, labels), 200.0, where=where)
+
+    alike, rare = chosen(np.ones(11)), chosen(np.array([0.1] * 10 + [10.0]))
+    (of_many,), (of_one,) = alike.requests, rare.requests
+    assert of_many.block.x < 600 and of_one.block.x > 2000
+    assert 5 < alike.value <= 10 and 0.5 < rare.value <= 1
