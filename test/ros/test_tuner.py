@@ -321,7 +321,8 @@ def test_a_policy_is_fine_tuned_by_another_process_and_used(tmp_path: Path) -> N
                 "tuner.policy": str(base),
                 "tuner.fine_tune_folder": str(tmp_path / "fine_tuning"),
                 "tuner.fine_tune_every": "5",
-                "tuner.fine_tune_window": "20",
+                # While it watches, the next candidate does not take the verdict's place.
+                "tuner.fine_tune_window": "60",
                 "tuner.cuts": "-2",
             },
         )
