@@ -60,7 +60,8 @@ class Chosen:
 class _Task:
     """Blocks to choose for: the groups, and behind them the looks.
 
-    ``expected`` (K,) is the weight of the groups' objects, ``sure`` (K,) their number over it.
+    ``expected`` (K,) is the weight of the groups' objects, ``per_weight`` (K,) how many objects are
+    expected for each unit of it.
     """
 
     extent: Floats
@@ -71,7 +72,7 @@ class _Task:
     look: NDArray[np.bool_]
     required: NDArray[np.bool_]
     expected: Floats
-    sure: Floats
+    per_weight: Floats
     workers: tuple[str, ...]
     slots: NDArray[np.int64]
     variants: tuple[Variant, ...]
@@ -198,7 +199,7 @@ def _chosen(
     expected = [k for k in found.order if not task.look[k]]
     return Chosen(
         tuple(_request(task, found.assignment, k, frame_size) for k in found.order),
-        float(sum(task.value[k, variant[k]] * task.sure[k] for k in expected)),
+        float(sum(task.value[k, variant[k]] * task.per_weight[k] for k in expected)),
         overhead_ms + found.late,
         tuple(overhead_ms + at for at in found.done_ms),
         share,
