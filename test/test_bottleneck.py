@@ -58,7 +58,7 @@ def test_training_rounds_as_sending_does(seed: int, bits: int, channels: int) ->
     code = torch.randn((2, channels, 5, 6), generator=torch.Generator().manual_seed(seed))
     given = quantised(code, bits).numpy()
     for picture in range(2):
-        sent = dequantise(quantise(code[picture].numpy(), bits))
+        sent = dequantise(quantise(code[picture].numpy(), bits, per_channel=True))
         step = np.ptp(code[picture].numpy(), axis=(1, 2)).max() / (2**bits - 1)
         # A value half-way between two steps may go either way.
         different = np.abs(sent - given[picture]) > 1e-5

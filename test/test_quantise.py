@@ -62,7 +62,7 @@ def test_the_least_value_and_constants_come_back_exactly(
     values: np.ndarray[Any, Any], bits: int
 ) -> None:
     values[0] = values[0, 0, 0]
-    back = dequantise(quantise(values, bits))
+    back = dequantise(quantise(values, bits, per_channel=True))
     assert (back[0] == values[0]).all()
     assert (back.min(axis=(1, 2)) == values.min(axis=(1, 2))).all()
     whole = dequantise(quantise(values, bits, per_channel=False))
@@ -71,10 +71,10 @@ def test_the_least_value_and_constants_come_back_exactly(
 
 @given(tensors(), st.sampled_from(BITS))
 def test_channels_do_not_depend_on_each_other(values: np.ndarray[Any, Any], bits: int) -> None:
-    together = dequantise(quantise(values, bits))
+    together = dequantise(quantise(values, bits, per_channel=True))
     for channel in range(len(values)):
         alone = values[channel : channel + 1]
-        assert (dequantise(quantise(alone, bits))[0] == together[channel]).all()
+        assert (dequantise(quantise(alone, bits, per_channel=True))[0] == together[channel]).all()
         assert (dequantise(quantise(alone, bits, per_channel=False))[0] == together[channel]).all()
 
 
@@ -86,7 +86,7 @@ def test_channels_do_not_depend_on_each_other(values: np.ndarray[Any, Any], bits
 def test_clipped_values_come_back_as_the_nearer_end(
     values: np.ndarray[Any, Any], bits: int, percent: float
 ) -> None:
-    found = quantise(values, bits, clip_percent=percent)
+    found = quantise(values, bits, per_channel=True, clip_percent=percent)
     back = dequantise(found).astype(np.float64)
     for channel, row in enumerate(values.astype(np.float64)):
         known = levels(found, channel, bits)
@@ -101,9 +101,16 @@ def test_clipped_values_come_back_as_the_nearer_end(
 
 def test_more_bits_are_nearer() -> None:
     values = np.random.default_rng(0).normal(size=(8, 20, 20)).astype(np.float32)
-    errors = [float(np.abs(dequantise(quantise(values, b)) - values).mean()) for b in BITS]
+    sent = [dequantise(quantise(values, bits, per_channel=True)) for bits in BITS]
+    errors = [float(np.abs(back - values).mean()) for back in sent]
     assert errors == sorted(errors, reverse=True)
     assert errors[0] / errors[-1] == pytest.approx(255 / 3, rel=0.1), "in proportion to the steps"
+
+
+@pytest.mark.parametrize(("bits", "ranges"), [(2, 8), (4, 1), (6, 1), (8, 1)])
+def test_few_bits_have_a_range_for_each_channel(bits: int, ranges: int) -> None:
+    values = np.random.default_rng(0).normal(size=(8, 5, 5)).astype(np.float32)
+    assert quantise(values, bits).scales.shape == (ranges,)
 
 
 def test_what_is_too_large_for_float32_stays_finite() -> None:

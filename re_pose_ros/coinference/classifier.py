@@ -24,11 +24,11 @@ class ClassifierHalves:
 
     Attributes:
         staged: the network and its exits.
-        per_channel: how features are quantised.
+        per_channel: how features are quantised; None: by their bits.
     """
 
     staged: StagedClassifier
-    per_channel: bool = True
+    per_channel: bool | None = None
 
     @property
     def exits(self) -> tuple[str, ...]:

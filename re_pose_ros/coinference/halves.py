@@ -32,11 +32,12 @@ class Halves:
 
     Attributes:
         staged: the network, its exits and its bottlenecks.
-        per_channel: how features are quantised, see ``quantise``; whoever receives them is told.
+        per_channel: how features are quantised, see ``quantise``; None: by their bits. Whoever
+            receives them is told.
     """
 
     staged: StagedDetector
-    per_channel: bool = True
+    per_channel: bool | None = None
 
     @classmethod
     def of(cls, model: Model) -> Halves:

@@ -17,9 +17,9 @@ with bits per pixel of the block after coding by ``entropy`` (small):
 
 From 6 bits on the error is at most 0.005 either way, unless it is clipped: half a percent at each
 end then makes it 0.008 to 0.04. At 2 bits that lowers the error by a fifth to a third for a fifth
-to a half more bytes, which is what more bits do. So channels, unclipped, are the default: the only
-ones that serve at 2 bits. From 4 bits on a range per tensor sends less for about the same mAP50
-(docs/coinference.md).
+to a half more bytes, which is what more bits do. So nothing is clipped by default. In mAP50 only 2
+bits need a range per channel; from 4 bits on one per tensor sends less for about the same
+(docs/coinference.md), so that the default goes by the bits.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ from numpy.typing import NDArray
 
 from re_pose_ros.coinference.setting import BITS
 from re_pose_ros.errors import InputError
+
+ONE_RANGE_FROM = 4
+"""Bits from which on one range serves for all channels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +53,11 @@ class Quantised:
 
 
 def quantise(
-    values: NDArray[Any], bits: int, *, per_channel: bool = True, clip_percent: float = 0.0
+    values: NDArray[Any],
+    bits: int,
+    *,
+    per_channel: bool | None = None,
+    clip_percent: float = 0.0,
 ) -> Quantised:
     """The integers that stand for a tensor.
 
@@ -61,7 +68,8 @@ def quantise(
     Args:
         values: (C, H, W) float32 or float16, finite, with at least one element.
         bits: one of ``BITS``.
-        per_channel: a range for each channel; else one for all.
+        per_channel: a range for each channel; else one for all. None: with fewer than
+            ``ONE_RANGE_FROM`` bits.
         clip_percent: percentage of the values, at each end of a range, that may lie outside it;
             in [0, 50).
 
@@ -77,6 +85,8 @@ def quantise(
         raise InputError(
             f"features have to be (C, H, W) float32 or float16, not {values.shape} {values.dtype}"
         )
+    if per_channel is None:
+        per_channel = bits < ONE_RANGE_FROM
     rows = values.reshape(len(values) if per_channel else 1, -1).astype(np.float32, copy=False)
     least, greatest = _range(rows, clip_percent)
     # In float64 no range overflows and no step vanishes.

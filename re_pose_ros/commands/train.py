@@ -130,9 +130,10 @@ def _add_table(what: Commands[argparse.ArgumentParser]) -> None:
     table.add_argument("--bits", default="2,4,6,8", metavar="N,...", help="of features")
     table.add_argument(
         "--ranges",
-        choices=("channel", "tensor"),
-        default="channel",
-        help="of quantisation: one for each channel, or for each tensor",
+        choices=("auto", "channel", "tensor"),
+        default="auto",
+        help="of quantisation: one for each channel, or for each tensor; auto: by the bits, as "
+        "features are sent",
     )
     table.add_argument(
         "--pictures", type=int, default=0, help="for the accuracy; 0: 72 of a detector, 600 else"
@@ -253,7 +254,7 @@ def _measure_table(arguments: argparse.Namespace) -> int:
         if arguments.cuts in (FEW, ALL)
         else tuple(whole_numbers("cuts", arguments.cuts)),
         tuple(whole_numbers("bits", arguments.bits)),
-        arguments.ranges == "channel",
+        {"auto": None, "channel": True, "tensor": False}[arguments.ranges],
     )
     if arguments.graph == "alexnet":
         weights = Path(arguments.network) if arguments.network else SHIPPED

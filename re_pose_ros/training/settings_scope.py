@@ -29,7 +29,8 @@ class Scope:
         exits: their names; empty for all.
         cuts: ``FEW``, ``ALL``, or their numbers.
         bits: of the features.
-        per_channel: a range of quantisation for each channel; else one for each tensor.
+        per_channel: a range of quantisation for each channel; else one for each tensor. None: by
+            the bits, as features are sent.
 
     Raises InputError for bits that features cannot have, or none.
     """
@@ -37,7 +38,7 @@ class Scope:
     exits: tuple[str, ...] = ()
     cuts: str | tuple[int, ...] = FEW
     bits: tuple[int, ...] = BITS
-    per_channel: bool = True
+    per_channel: bool | None = None
 
     def __post_init__(self) -> None:
         if not set(self.bits) <= set(BITS) or not self.bits:

@@ -25,6 +25,9 @@ ALGORITHMS = ("sac_d", "dqn", "ppo")
 
 ENVIRONMENTS, HIDDEN = 64, (128, 128)
 _RANDOM_STEPS = 4096
+_VALUES_LONGER = 4
+"""Batches of the start for the values over those for the policy. Values that fit less well lead the
+policy away from a start that is better than they know."""
 _SEEDS_EACH = 1000  # of one training
 _WATCHED = (240, 129)  # traces and blocks that curves are measured on
 _WATCH_SEED = 700_000_000
@@ -38,7 +41,7 @@ class TunerTraining:
         algorithm: of ``ALGORITHMS``.
         seed: of the first weights and of what is drawn, 0 to 100000.
         steps: blocks of all environments together.
-        start: batches of ``tuner_start`` before that; 0 for none.
+        start: batches of ``tuner_start`` for the policy before that; 0 for no start.
         gamma: discount of rewards of later blocks, 0 to 1.
         entropy: of sac_d: target entropy at the start, as a share of the greatest; it falls to a
             tenth of that.
@@ -253,7 +256,8 @@ def _begun(training: TunerTraining, task: Task, model: Any) -> None:
         tuner_start.inform(_choosing_layers(model)[::2], table, terms, tuner_start.POLICY_SCALE)
         layers = torch.nn.Sequential(*_choosing_layers(model))
         policy = layers, list(layers.parameters())
-    tuner_start.start(states, training.start, policy, values, training.drawn(0))
+    tuner_start.start(states, training.start, policy, None, training.drawn(0))
+    tuner_start.start(states, _VALUES_LONGER * training.start, None, values, training.drawn(0))
     if training.algorithm == "sac_d":
         model.critic_target.load_state_dict(model.critic.state_dict())
     elif training.algorithm == "dqn":
