@@ -121,7 +121,7 @@ class Groups:
         reach = objects.reach[own]
         low = np.minimum.reduceat(reach[:, :2], begins)
         high = np.maximum.reduceat(reach[:, 2:], begins)
-        extent = at_least(np.hstack([low, high]), objects.least, objects.frame_size)
+        extent = at_least(np.concatenate([low, high], axis=1), objects.least, objects.frame_size)
         places = np.repeat(np.arange(len(members)) * BINS, counts) + objects.bin[own]
         weight = np.bincount(places, objects.weight[own], len(members) * BINS).astype(np.float64)
         return cls(objects, tuple(members), extent, weight.reshape(-1, BINS))
@@ -223,7 +223,8 @@ def at_least(extent: Floats, least: float, frame_size: tuple[int, int]) -> Float
     lacking = side - (high - low)
     begin = np.minimum(np.maximum(low - lacking / 2, 0.0), whole - side)
     small = lacking > 0
-    return np.hstack([np.where(small, begin, low), np.where(small, begin + side, high)])
+    sides = np.where(small, begin, low), np.where(small, begin + side, high)
+    return np.concatenate(sides, axis=1)
 
 
 def _around(a: Floats, b: Floats) -> Floats:

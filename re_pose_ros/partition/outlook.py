@@ -92,7 +92,7 @@ class Choices:
         """(K,) the value left when time is paid for, at least 0, and (K,) the variants for it."""
         net = self.value - price * (self.work + self.send)
         choice = net.argmax(axis=1)
-        return net[np.arange(len(net)), choice].clip(0), choice
+        return np.maximum(net.max(axis=1), 0.0), choice
 
 
 def outlook(choices: Choices, conditions: Conditions, near: float | None = None) -> Outlook:

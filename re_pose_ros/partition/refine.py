@@ -6,6 +6,7 @@ robot (``partition.agent``) and the greedy alternative.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from re_pose_ros.partition.groups import Floats, Groups, bin_middles
+from re_pose_ros.partition.groups import Floats, Groups, Objects, bin_middles
 from re_pose_ros.partition.outlook import Choices, Conditions, Outlook, outlook
 
 MOST = 24
@@ -58,6 +59,37 @@ class Joined:
     weight: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """What is the same for all groups of the same objects.
+
+    Attributes:
+        total: weight of the objects.
+        capacity: worker-milliseconds within the budget.
+        features: of the frame: capacity beside the largest look, workers, objects, fixed costs.
+    """
+
+    total: float
+    capacity: float
+    features: tuple[float, float, float, float]
+
+    @classmethod
+    def of(cls, objects: Objects, conditions: Conditions) -> Steady:
+        """For these objects and conditions."""
+        capacity = float(conditions.speeds.sum()) * conditions.budget_ms
+        whole = conditions.worth.views(np.array([objects.frame_size], np.float64))
+        largest = float(
+            conditions.base_ms[-1] + conditions.pixel_ms[-1] * whole.input_pixels[0, -1]
+        )
+        features = (
+            math.log2(capacity / largest) / 3,
+            math.log2(len(conditions.speeds)) / 3,
+            math.log2(len(objects)) / 8 if len(objects) else -np.inf,
+            float(conditions.base_ms.mean()) / conditions.budget_ms * 4,
+        )
+        return cls(max(float(objects.weight.sum()), 1e-9), capacity, features)
+
+
 @dataclass(frozen=True, eq=False)
 class State:
     """Groups, with all that is asked about them; what not all states are asked, when it is.
@@ -68,6 +100,7 @@ class State:
         outlook: of the groups.
         choices: what can be done with them.
         known: per group its two parts, where they are known already.
+        steady: of what the agent sees of the frame, what does not change with the groups.
     """
 
     groups: Groups
@@ -75,17 +108,19 @@ class State:
     outlook: Outlook
     choices: Choices
     known: tuple[Groups | None, ...]
+    steady: Steady
 
     @classmethod
     def of(cls, groups: Groups, conditions: Conditions, before: State | None = None) -> State:
         """The state of these groups; what ``before`` knows of the same groups is taken over."""
         choices = Choices.of(groups.weight, groups.sides, conditions)
         if before is None:
-            return cls(groups, conditions, outlook(choices, conditions), choices, _none(groups))
+            steady, view = Steady.of(groups.objects, conditions), outlook(choices, conditions)
+            return cls(groups, conditions, view, choices, (None,) * len(groups), steady)
         view = outlook(choices, conditions, before.outlook.price)
         parts = {id(own): p for own, p in zip(before.groups.members, before.parts, strict=True)}
         known = tuple([parts.get(id(own)) for own in groups.members])
-        return cls(groups, conditions, view, choices, known)
+        return cls(groups, conditions, view, choices, known, before.steady)
 
     @cached_property
     def closest(self) -> NDArray[np.int64]:
@@ -124,11 +159,10 @@ class State:
         for can be reckoned here: objects found within the budget, and the makespan. Both kinds of
         terms are ours in form and weight.
         """
-        total = float(self.groups.objects.weight.sum())
-        if not len(self.groups) or total <= 0:
+        if not len(self.groups) or not self.groups.objects.weight.any():
             return 0.0
         view, conditions = self.outlook, self.conditions
-        good = terms.found * view.value / total
+        good = terms.found * view.value / self.steady.total
         good -= terms.makespan * view.makespan_ms / conditions.budget_ms
         areas = self.groups.sides.prod(axis=1)
         if terms.compactness:
@@ -188,14 +222,10 @@ class State:
         return rows, _frame_features(self)
 
 
-def _none(groups: Groups) -> tuple[None, ...]:
-    return (None,) * len(groups)
-
-
 def _group_features(state: State) -> Floats:
     groups, conditions, choices = state.groups, state.conditions, state.choices
     width, height = groups.objects.frame_size
-    total = max(float(groups.objects.weight.sum()), 1e-9)
+    total = state.steady.total
     net, choice = choices.best(state.outlook.price)
     places = choice + np.arange(len(groups)) * choices.value.shape[1]
     value, work, send, scale = (
@@ -224,7 +254,9 @@ def _group_features(state: State) -> Floats:
     features[:, 15] = _gap_shares(state)
     features[:, 16] = choices.work[:, 0] * (2 / conditions.speeds[0] / conditions.budget_ms)
     features[:, 17] = net <= 0
-    np.clip(features[:, 13:16], -3, 3, out=features[:, 13:16])
+    bounded = features[:, 13:16]
+    np.maximum(bounded, -3, out=bounded)
+    np.minimum(bounded, 3, out=bounded)
     return features
 
 
@@ -260,23 +292,15 @@ def _gains(state: State, net: Floats) -> tuple[Floats, Floats]:
 
 
 def _frame_features(state: State) -> Features:
-    groups, conditions, view = state.groups, state.conditions, state.outlook
-    total = max(float(groups.objects.weight.sum()), 1e-9)
-    width, height = groups.objects.frame_size
-    workers = len(conditions.speeds)
-    capacity = float(conditions.speeds.sum()) * conditions.budget_ms
-    whole = conditions.worth.views(np.array([[width, height]], np.float64)).input_pixels[0, -1]
-    largest = float(conditions.base_ms[-1] + conditions.pixel_ms[-1] * whole)
+    view, steady, count = state.outlook, state.steady, len(state.groups)
     return np.array(
         [
-            view.value / total,
-            view.makespan_ms / conditions.budget_ms,
-            np.log2(max(view.price, 1e-6) * capacity / total) / 4,
-            np.log2(capacity / largest) / 3,
-            np.log2(workers) / 3,
-            np.log2(len(groups) / workers) / 3,
-            np.log2(len(groups.objects)) / 8,
-            conditions.base_ms.mean() / conditions.budget_ms * 4,
+            view.value / steady.total,
+            view.makespan_ms / state.conditions.budget_ms,
+            math.log2(max(view.price, 1e-6) * steady.capacity / steady.total) / 4,
+            *steady.features[:2],
+            math.log2(count / len(state.conditions.speeds)) / 3 if count else -np.inf,
+            *steady.features[2:],
             0.0,  # the step
         ],
         np.float32,

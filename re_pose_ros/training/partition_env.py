@@ -49,7 +49,8 @@ def observation(state: State, step: int) -> NDArray[np.float32]:
     """``State.observed`` and ``State.possible`` in one row of ``OBSERVED`` numbers."""
     rows, frame = state.observed(step)
     both = np.concatenate([rows.ravel(), frame, state.possible().astype(np.float32)])
-    return np.asarray(np.clip(both, -10, 10), np.float32)
+    np.maximum(both, -10, out=both)
+    return np.minimum(both, 10, out=both)
 
 
 @dataclass(frozen=True, slots=True)
