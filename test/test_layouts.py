@@ -32,9 +32,7 @@ def scenes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(layouts_module, "scene_of", small)
     monkeypatch.setattr(layouts_module, "_write", noted)
-    monkeypatch.setattr(
-        crops_module, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count)
-    )
+    monkeypatch.setattr(crops_module, "worker_processes", ThreadPoolExecutor)
     return drawn
 
 

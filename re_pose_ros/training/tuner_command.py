@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from re_pose_ros.coinference.profile import ActionTable
@@ -16,6 +14,7 @@ from re_pose_ros.errors import InputError
 from re_pose_ros.training import tuner_report
 from re_pose_ros.training.tuner import ALGORITHMS, TunerTraining, name_of, train_tuner
 from re_pose_ros.training.tuner_task import TABLES, VARIANTS, make_task
+from re_pose_ros.training.workers import worker_processes
 from re_pose_ros.tuning.recorded import Recordings
 
 FROM_NOTHING_STEPS = 131_072
@@ -126,7 +125,7 @@ def train_and_report(options: TunerOptions) -> None:
         for graph, training in trainings:
             work(graph, training)
     else:
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        with worker_processes(processes) as pool:
             for job in [pool.submit(work, *of) for of in trainings]:
                 job.result()
     for graph in options.graphs:
