@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -165,7 +164,7 @@ def _played(link: Link, spec: Mapping[str, Any]) -> tuple[int, str]:
         try:
             told, _ = side.communicate(json.dumps(spec))
         except BaseException:
-            side.send_signal(signal.SIGINT)
+            side.terminate()
             side.wait(STOPPING_S)
             raise
     return side.returncode, told

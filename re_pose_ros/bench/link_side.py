@@ -6,6 +6,7 @@ Run as a program of its own, since a process stays in the network namespace it w
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
 import time
@@ -110,12 +111,16 @@ def _accuracies(recording: Recording, begun_ns: Sequence[int]) -> list[float | N
 
 
 def main() -> int:
-    """Takes the run as JSON on stdin, and gives its result as JSON on stdout."""
+    """Takes the run as JSON on stdin, and gives its result as JSON on stdout; ends when killed."""
+    # Shells start what is in the background with SIGINT ignored.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         result = play(json.load(sys.stdin))
     except InputError as error:
         print(error, file=sys.stderr)
         return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        return 1
     json.dump(result, sys.stdout)
     return 0
 
