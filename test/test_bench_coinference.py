@@ -266,7 +266,7 @@ def test_the_shipped_policy_beats_the_best_fixed_setting(graph: str) -> None:
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DOCUMENTED = {
-    "2026-11-21_coinference.json": (
+    "2026-11-30_coinference.json": (
         "detector, policies",
         "detector, gain in reward of sac_d over",
         "detector, thirds",
