@@ -154,6 +154,26 @@ def test_a_limit_that_shows_again_holds_longer() -> None:
             link.too_slow(50_000, carried(2.0, 50_000, 0.0) + LinkEstimate.JITTER_MS, at)
 
 
+def test_a_limit_that_shows_again_holds_longer_also_where_all_was_lost_meanwhile() -> None:
+    link, at = limited(2.0, 50_000), 10.0
+    for hold in (4.0, 8.0, 16.0):
+        link.forget()
+        link.transferred(10_000, 2.0, at + 0.1)
+        assert link.bandwidth_mbit_s > 20, "an outage says nothing of what the link carries"
+        if hold > 4:
+            link.too_slow(50_000, carried(2.0, 50_000, 0.0) + LinkEstimate.JITTER_MS, at + 0.2)
+            for k in range(10):
+                link.transferred(10_000, 2.0, at + 0.2 + hold * (0.9 + 0.01 * k))
+            assert link.bandwidth_mbit_s <= 2.0 * 1.01
+        at += 1.5 * hold
+    link.transferred(50_000, 4.0, at)
+    link.forget()
+    link.too_slow(50_000, 202.0, at + 0.1)
+    for k in range(10):
+        link.transferred(10_000, 2.0, at + 8.2 + 0.1 * k)
+    assert link.bandwidth_mbit_s > 3, "what has shown that it no longer holds is no former one"
+
+
 def test_after_an_outage_what_comes_first_stands_alone() -> None:
     link = LinkEstimate()
     link.round_trip(2.0)

@@ -90,6 +90,7 @@ class LinkEstimate:
         self._bandwidth = BandwidthEstimate([self.UNKNOWN_MBIT_S])
         self._measured_s = -np.inf
         self._limit: _Limit | None = None
+        self._former: _Limit | None = None
         self.known = False
 
     @property
@@ -125,7 +126,7 @@ class LinkEstimate:
         low, high = self._range(size, ms)
         ceiling = self._ceiling(now_s)
         if self._limit is not None and size >= self.ALIKE * self._limit.size and low > ceiling:
-            self._limit = None
+            self._limit = self._former = None
         elif self._limit is not None:
             low, high = min(low, ceiling), min(high, ceiling)
         before = self.bandwidth_mbit_s
@@ -144,7 +145,7 @@ class LinkEstimate:
         a while, and not for longer where it happens again.
         """
         _, high = self._range(size, ms)
-        hold_s, before = self.LIMIT_S, self._limit
+        hold_s, before = self.LIMIT_S, self._limit or self._former
         if before is not None and now_s - before.since_s < 3 * before.hold_s:
             again = now_s - before.since_s >= before.hold_s
             hold_s = min((1 + again) * before.hold_s, self.LONGEST_LIMIT_S)
@@ -155,10 +156,11 @@ class LinkEstimate:
     def forget(self) -> None:
         """What is measured next stands alone, as after an outage; until then nothing changes.
 
-        What was lost in an outage tells nothing of what the link can carry.
+        What was lost in an outage tells nothing of what the link can carry. But where a limit was
+        there before, and what is tried next is too slow again, it holds for longer.
         """
         self.known = False
-        self._limit = None
+        self._former, self._limit = self._limit or self._former, None
 
     def _ceiling(self, now_s: float) -> float:
         """What may be believed at most."""
