@@ -16,7 +16,6 @@ from vision_msgs.msg import Detection2DArray
 
 from re_pose_ros.coinference.profile import ActionTable
 from re_pose_ros.coinference.setting import Setting
-from re_pose_ros.detection.model import find_weights
 from re_pose_ros.errors import InputError
 from re_pose_ros.nodes import qos
 from re_pose_ros.nodes.base import TELEMETRY_DEPTH, Health, PipelineNode, run
@@ -25,7 +24,6 @@ from re_pose_ros.nodes.messages import from_stamp, read_detections, read_plan
 from re_pose_ros.nodes.presence import Presence, WorkerState
 from re_pose_ros.nodes.probes import LinkProbe
 from re_pose_ros.nodes.remote_parameters import RemoteParameters
-from re_pose_ros.parameters.table import Values
 from re_pose_ros.parameters.tables import PARTITIONER
 from re_pose_ros.parameters.tuner import TUNER
 from re_pose_ros.plan import DEVICE_NAME
@@ -36,7 +34,7 @@ from re_pose_ros.tuning.choosing import (
     decider_of,
     other_device_exits,
     pictures_ending_at,
-    table_path,
+    table_of,
 )
 from re_pose_ros.tuning.fine_tuning import FineTuning, fine_tuning_of
 from re_pose_ros.tuning.in_force import READ, obstacle, parameters_of, settings_of
@@ -71,7 +69,7 @@ class TunerNode(PipelineNode):
     # Lifecycle.
 
     def configure(self) -> None:
-        self._table_path = _table_path(self.values)
+        self._table_path = table_of(self.values)
         self._table = ActionTable.read(self._table_path)
         self._decider = self._make_decider()
         self._news: Mailbox[Callable[[], None]] = Mailbox(1000)
@@ -384,18 +382,6 @@ class TunerNode(PipelineNode):
             return Health.warn("; ".join(problems), **values)
         chosen = ", ".join(f"{w} {self._shown.get(f'setting/{w}', '-')}" for w in known.workers)
         return Health.ok(chosen, **values)
-
-
-def _table_path(values: Values) -> Path:
-    """Of the table of actions; InputError where there is none for the network."""
-    given, model = values.text("table"), values.text("model")
-    path = Path(given).expanduser() if given else table_path(find_weights(model))
-    if not path.exists():
-        raise InputError(
-            f"there is no table of actions {path}; give one that was measured for {model} by the "
-            "parameter table, or take another model"
-        )
-    return path
 
 
 def _number(table: ActionTable, setting: Setting) -> int:

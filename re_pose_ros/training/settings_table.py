@@ -38,6 +38,7 @@ from re_pose_ros.training.distil import CONFIDENCE, held_out
 from re_pose_ros.training.packs import packed
 from re_pose_ros.training.pictures import Pictures, cifar10, of_scenes
 from re_pose_ros.training.settings_scope import Scope, classifier_settings, detector_settings
+from re_pose_ros.tuning.choosing import table_path
 
 Image = NDArray[np.uint8]
 
@@ -303,8 +304,3 @@ def measure_alexnet(
 def _written(table: ActionTable, path: Path) -> Path:
     table.write(path)
     return path
-
-
-def table_path(weights: Path) -> Path:
-    """Where the table of a network's file is looked for."""
-    return weights.with_name(f"{weights.stem}.coinference.json")

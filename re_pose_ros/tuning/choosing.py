@@ -11,6 +11,7 @@ import numpy as np
 
 from re_pose_ros.coinference.profile import ActionTable
 from re_pose_ros.coinference.setting import Setting
+from re_pose_ros.detection.model import find_weights
 from re_pose_ros.errors import InputError
 from re_pose_ros.parameters.table import Values
 from re_pose_ros.tuning.latency import latency_ms
@@ -238,6 +239,21 @@ class Decider:
             float(gains[wanted]),
             mask[0],
         )
+
+
+def table_of(values: Values) -> Path:
+    """The table that the parameters of the node ``tuner`` tell.
+
+    Raises InputError where there is none for the network.
+    """
+    given, model = values.text("table"), values.text("model")
+    path = Path(given).expanduser() if given else table_path(find_weights(model))
+    if not path.exists():
+        raise InputError(
+            f"there is no table of actions {path}; give one that was measured for {model} by the "
+            "parameter table, or take another model"
+        )
+    return path
 
 
 def decider_of(values: Values, table: ActionTable, fine_tuned: str = "") -> Decider:
