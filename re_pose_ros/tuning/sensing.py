@@ -69,6 +69,9 @@ class Measurements:
     NOTICE_S = 0.5
     """How long a probe may stay unanswered, beside three times the usual."""
 
+    OUTAGE_S = 2.0
+    """From which on nobody asks whether a link was only full."""
+
     OLDEST_S = 60.0
     """No bandwidth is told to be older."""
 
@@ -154,6 +157,7 @@ class Measurements:
         state = self._workers[worker]
         if unanswered_s > self.NOTICE_S + 3e-3 * state.link.rtt_ms:
             self._lost(state)
+        if unanswered_s > self.OUTAGE_S:
             # No more is to be learned of how fast it was.
             state.doubt = None
 
