@@ -20,7 +20,7 @@ from re_pose_ros.partition.groups import Groups
 from re_pose_ros.partition.looks import Looks
 from re_pose_ros.partition.outlook import Choices, Conditions, outlook
 from re_pose_ros.partition.re_pose import TERMS, RePose, RePoseOptions
-from re_pose_ros.partition.refine import Policy, State, Terms
+from re_pose_ros.partition.refine import Policy, State, Steady, Terms
 
 MOST = 8
 """Parts that are put together in all ways: 4140 of them."""
@@ -194,5 +194,6 @@ def _score(
         outlook=outlook(own, conditions),
         choices=own,
         known=(None,) * len(index),
+        steady=Steady.of(groups.objects, conditions),
     )
     return state.score(terms)
