@@ -154,6 +154,18 @@ def test_a_limit_that_shows_again_holds_longer() -> None:
             link.too_slow(50_000, carried(2.0, 50_000, 0.0) + LinkEstimate.JITTER_MS, at)
 
 
+def test_what_is_late_behind_a_large_transfer_that_got_lost_tells_nothing() -> None:
+    link = limited(2.0, 50_000)
+    before = link.bandwidth_mbit_s
+    link.too_slow(10_000, 400.0, 11.0)
+    assert link.bandwidth_mbit_s == before
+    link.too_slow(45_000, 400.0, 11.5)
+    assert link.bandwidth_mbit_s < before, "as large a one does"
+    later = limited(2.0, 50_000)
+    later.too_slow(10_000, 400.0, 12.5)
+    assert later.bandwidth_mbit_s < before, "and so does a smaller one, later"
+
+
 def test_a_limit_that_shows_again_holds_longer_also_where_all_was_lost_meanwhile() -> None:
     link, at = limited(2.0, 50_000), 10.0
     for hold in (4.0, 8.0, 16.0):

@@ -76,6 +76,9 @@ class LinkEstimate:
     ALIKE = 0.8
     """Of the bytes that set a limit; as many show that it no longer holds."""
 
+    SENT_AGAIN_S = 2.0
+    """For which what got lost is sent again, and keeps smaller ones waiting."""
+
     LEAST_GAP_S = 0.1
     """Transfers that are closer tell no trend."""
 
@@ -142,10 +145,14 @@ class LinkEstimate:
         """``size`` bytes took ``ms`` or more, which was too long.
 
         Smaller ones show nothing that outweighs it, as many links let these pass at once: not for
-        a while, and not for longer where it happens again.
+        a while, and not for longer where it happens again. Nor do those that are late soon after
+        it: they may have waited for it.
         """
-        _, high = self._range(size, ms)
         hold_s, before = self.LIMIT_S, self._limit or self._former
+        soon = self._limit is not None and now_s - self._limit.since_s < self.SENT_AGAIN_S
+        if self._limit is not None and soon and size < self.ALIKE * self._limit.size:
+            return
+        _, high = self._range(size, ms)
         if before is not None and now_s - before.since_s < 3 * before.hold_s:
             again = now_s - before.since_s >= before.hold_s
             hold_s = min((1 + again) * before.hold_s, self.LONGEST_LIMIT_S)
