@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -174,6 +174,15 @@ def test_what_does_not_end_is_killed(
     assert running.ended() == {"a": -signal.SIGKILL}
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """As in a terminal, also where the tests run in the background."""
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, kept)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_a_second_interrupt_ends_the_patience(
     start: Start, shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
