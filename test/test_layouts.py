@@ -32,7 +32,7 @@ def scenes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(layouts_module, "scene_of", small)
     monkeypatch.setattr(layouts_module, "_write", noted)
-    monkeypatch.setattr(crops_module, "worker_processes", ThreadPoolExecutor)
+    monkeypatch.setattr(crops_module, "process_pool", ThreadPoolExecutor)
     return drawn
 
 

@@ -123,8 +123,9 @@ def best_groups(
     members = [np.sort(np.concatenate([parts.members[k] for k in own])) for own in subsets]
     unions = Groups.of(initial.objects, members)
     choices = Choices.of(unions.weight, unions.sides, conditions)
+    steady = Steady.of(unions.objects, conditions)
     scores = (
-        (_score(unions, choices, np.array(masks) - 1, conditions, terms), masks)
+        (_score(unions, choices, np.array(masks) - 1, conditions, terms, steady), masks)
         for masks in set_partitions(len(parts))
     )
     _, masks = max(scores, key=lambda found: found[0])
@@ -149,7 +150,8 @@ def set_partitions(count: int) -> Iterator[tuple[int, ...]]:
 def score(groups: Groups, conditions: Conditions, terms: Terms = TERMS) -> float:
     """As ``refine.State.score``."""
     choices = Choices.of(groups.weight, groups.sides, conditions)
-    return _score(groups, choices, np.arange(len(groups)), conditions, terms)
+    steady = Steady.of(groups.objects, conditions)
+    return _score(groups, choices, np.arange(len(groups)), conditions, terms, steady)
 
 
 def _split(groups: Groups, most: int) -> Groups:
@@ -180,6 +182,7 @@ def _score(
     index: NDArray[np.int64],
     conditions: Conditions,
     terms: Terms,
+    steady: Steady,
 ) -> float:
     """Of some of the groups, whose choices are known."""
     own = Choices(
@@ -194,6 +197,6 @@ def _score(
         outlook=outlook(own, conditions),
         choices=own,
         known=(None,) * len(index),
-        steady=Steady.of(groups.objects, conditions),
+        steady=steady,
     )
     return state.score(terms)

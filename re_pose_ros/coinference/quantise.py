@@ -17,9 +17,9 @@ with bits per pixel of the block after coding by ``entropy`` (small):
 
 From 6 bits on the error is at most 0.005 either way, unless it is clipped: half a percent at each
 end then makes it 0.008 to 0.04. At 2 bits that lowers the error by a fifth to a third for a fifth
-to a half more bytes, which is what more bits do. So nothing is clipped by default. In mAP50 only 2
-bits need a range per channel; from 4 bits on one per tensor sends less for about the same
-(docs/coinference.md), so that the default goes by the bits.
+to a half more bytes, which is what more bits do. So nothing is clipped by default. In mAP50, behind
+the cuts that are worth anything, only 2 bits need a range per channel; from 4 bits on one per
+tensor sends less for about the same (docs/coinference.md), so that the default goes by the bits.
 """
 
 from __future__ import annotations

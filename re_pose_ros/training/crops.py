@@ -22,7 +22,7 @@ from re_pose_ros.image_codec import decode_compressed, encode_jpeg
 from re_pose_ros.scenes import SceneSpec
 from re_pose_ros.scenes.kinds import KINDS
 from re_pose_ros.scenes.scene import Scene
-from re_pose_ros.training.workers import worker_processes
+from re_pose_ros.training.process_pool import process_pool
 
 FIRST_SEED = 1_000_000
 """Scenes with seeds from here on are for training; none of them may be used to measure."""
@@ -99,7 +99,7 @@ def scene_files(
         raise InputError(f"{folder} cannot be made: {error.strerror}") from error
     missing = [k for k, path in enumerate(paths) if not path.exists()]
     if missing:
-        with worker_processes(processes) as pool:
+        with process_pool(processes) as pool:
             jobs = [pool.submit(write, paths[k], specs[k]) for k in missing]
             for job in tqdm(as_completed(jobs), "drawing scenes", len(jobs), unit="scene"):
                 job.result()

@@ -22,7 +22,7 @@ from re_pose_ros.partition.refine import Terms
 from re_pose_ros.training.layouts import Layout, collect, layouts_of
 from re_pose_ros.training.partition_env import PartitionEnv, Scenarios, shipped_profiles
 from re_pose_ros.training.partition_report import best_of, judge, report, write
-from re_pose_ros.training.workers import worker_processes
+from re_pose_ros.training.process_pool import process_pool
 
 _ENVIRONMENTS, _STEPS = 16, 128
 _BATCH, _EPOCHS = 512, 4
@@ -93,7 +93,7 @@ def train_agents(
         for training, path in left:
             _train(training, useful, path, 0)
         return paths
-    with worker_processes(processes) as pool:
+    with process_pool(processes) as pool:
         jobs = [
             pool.submit(_train, training, useful, path, place)
             for place, (training, path) in enumerate(left)

@@ -12,9 +12,9 @@ from pathlib import Path
 from re_pose_ros.coinference.profile import ActionTable
 from re_pose_ros.errors import InputError
 from re_pose_ros.training import tuner_report
+from re_pose_ros.training.process_pool import process_pool
 from re_pose_ros.training.tuner import ALGORITHMS, TunerTraining, name_of, train_tuner
 from re_pose_ros.training.tuner_task import TABLES, VARIANTS, make_task
-from re_pose_ros.training.workers import worker_processes
 from re_pose_ros.tuning.recorded import Recordings
 
 FROM_NOTHING_STEPS = 131_072
@@ -125,7 +125,7 @@ def train_and_report(options: TunerOptions) -> None:
         for graph, training in trainings:
             work(graph, training)
     else:
-        with worker_processes(processes) as pool:
+        with process_pool(processes) as pool:
             for job in [pool.submit(work, *of) for of in trainings]:
                 job.result()
     for graph in options.graphs:

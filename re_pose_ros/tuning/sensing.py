@@ -70,7 +70,7 @@ class Measurements:
     """How long a probe may stay unanswered, beside three times the usual."""
 
     OUTAGE_S = 2.0
-    """From which on nobody asks whether a link was only full."""
+    """How long it may, at most, for the link to have been full and not cut."""
 
     OLDEST_S = 60.0
     """No bandwidth is told to be older."""

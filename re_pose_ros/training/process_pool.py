@@ -9,7 +9,7 @@ from multiprocessing import active_children, get_context
 
 
 @contextmanager
-def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
+def process_pool(count: int) -> Iterator[ProcessPoolExecutor]:
     """A pool of so many processes; where its body is broken off they end at once.
 
     What they work on may take an hour, and nobody waits for it who has stopped the command. Each

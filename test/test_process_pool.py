@@ -11,23 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from re_pose_ros.training.workers import worker_processes
+from re_pose_ros.training.process_pool import process_pool
 
 PROGRAM = """
-import sys, time
+import os, signal, sys, time
 from pathlib import Path
-from re_pose_ros.training.workers import worker_processes
+from re_pose_ros.training.process_pool import process_pool
 
 def work(folder, k):
-    import os
     (Path(folder) / f"{os.getpid()}").touch()
     time.sleep(600)
 
 if __name__ == "__main__":
-    import signal
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with worker_processes(2) as pool:
+        with process_pool(2) as pool:
             for job in [pool.submit(work, sys.argv[1], k) for k in range(4)]:
                 job.result()
     except KeyboardInterrupt:
@@ -36,12 +34,12 @@ if __name__ == "__main__":
 
 
 def test_a_pool_does_what_it_is_given() -> None:
-    with worker_processes(2) as pool:
+    with process_pool(2) as pool:
         assert list(pool.map(abs, [-1, 2, -3])) == [1, 2, 3]
 
 
-def test_what_a_worker_raises_comes_out() -> None:
-    with pytest.raises(ValueError, match="invalid literal"), worker_processes(1) as pool:
+def test_what_a_process_raises_comes_out() -> None:
+    with pytest.raises(ValueError, match="invalid literal"), process_pool(1) as pool:
         pool.submit(int, "x").result()
 
 
@@ -53,12 +51,13 @@ def running(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_a_kill_ends_the_workers_in_the_midst_of_their_work(tmp_path: Path) -> None:
+def test_a_kill_ends_the_processes_in_the_midst_of_their_work(tmp_path: Path) -> None:
     program, folder = tmp_path / "program.py", tmp_path / "pids"
     program.write_text(PROGRAM)
     folder.mkdir()
+    root = str(Path(__file__).resolve().parents[1])
     with subprocess.Popen(
-        [sys.executable, str(program), str(folder)], env={**os.environ, "PYTHONPATH": os.getcwd()}
+        [sys.executable, str(program), str(folder)], env=os.environ | {"PYTHONPATH": root}
     ) as child:
         limit = time.monotonic() + 60
         while len(list(folder.iterdir())) < 2 and time.monotonic() < limit:
