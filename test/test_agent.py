@@ -13,10 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from re_pose_ros.errors import InputError
-from re_pose_ros.partition.agent import SHAPES, Agent
-from re_pose_ros.partition.refine import FRAME_FEATURES, GROUP_FEATURES, MOST, Terms, refined
+from re_pose_ros.partition.agent import GAIN, SHAPES, TRIED, Agent
+from re_pose_ros.partition.refine import (
+    FRAME_FEATURES,
+    GAINS,
+    GROUP_FEATURES,
+    MOST,
+    Terms,
+    greedy,
+    refined,
+)
 
 seeds = st.integers(0, 10_000)
+ONES = np.ones(2, np.float32)
 
 
 def weights(seed: int = 0) -> dict[str, np.ndarray]:
@@ -26,6 +35,7 @@ def weights(seed: int = 0) -> dict[str, np.ndarray]:
     for name, (inputs, outputs) in SHAPES.items():
         found[f"{name}.weight"] = random.normal(0, 0.3, (outputs, inputs)).astype(np.float32)
         found[f"{name}.bias"] = random.normal(0, 0.3, outputs).astype(np.float32)
+    found[GAIN] = random.uniform(0, 2, 2).astype(np.float32)
     return found
 
 
@@ -50,10 +60,11 @@ def test_an_agent_does_not_see_the_order_of_groups(seed: int, count: int) -> Non
 def test_an_agent_chooses_what_can_be_done(seed: int, count: int, groups: int) -> None:
     first, agent = cases.state(seed, count, groups), Agent(weights(seed))
     for step in range(3):
-        action = agent(first, step)
-        assert first.possible()[action]
-        assert agent(first, step) == action
-        first = first.applied(action) or first
+        actions = agent(first, step)
+        assert len(set(actions)) == len(actions) <= TRIED and 0 not in actions
+        assert first.possible()[list(actions)].all()
+        assert agent(first, step) == actions
+        first = first.applied(actions[0] if actions else 0) or first
 
 
 def test_an_agent_prefers_what_its_weights_say() -> None:
@@ -65,9 +76,9 @@ def test_an_agent_prefers_what_its_weights_say() -> None:
             "stop.0.bias": np.array([stop], np.float32),
             "choice.1.bias": np.array([merge, split], np.float32),
         }
-        assert Agent(tensors)(first, 0) == expected
+        assert Agent(tensors)(first, 0)[:1] == ((expected,) if expected else ())
     alone = cases.state(2, 1, 1)
-    assert Agent(nothing | {"choice.1.bias": np.ones(2, np.float32)})(alone, 0) == 0
+    assert Agent(nothing | {"choice.1.bias": np.ones(2, np.float32)})(alone, 0) == ()
 
 
 def test_an_agent_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -89,6 +100,28 @@ def test_an_agent_needs_all_of_its_layers(name: str) -> None:
         with pytest.raises(InputError, match=f"layer '{name}' .*train it anew") as caught:
             Agent(tensors | {f"{name}.{part}": value[..., :-1]})
         assert "\n" not in str(caught.value)
+
+
+def test_an_agent_needs_its_two_factors() -> None:
+    tensors = weights()
+    for wrong in ({}, {GAIN: np.ones(3)}, {GAIN: np.array([1.0, np.nan])}):
+        rest = {name: value for name, value in tensors.items() if name != GAIN}
+        with pytest.raises(InputError, match="two factors 'gain'; train it anew"):
+            Agent({**rest, **wrong})
+
+
+@settings(max_examples=40)
+@given(seeds, st.integers(1, 60), st.integers(1, 20))
+def test_by_the_gains_alone_it_is_greedy(seed: int, count: int, groups: int) -> None:
+    now = cases.state(seed, count, groups)
+    agent = Agent({name: np.zeros_like(value) for name, value in weights().items()} | {GAIN: ONES})
+    for step in range(3):
+        rows, _ = now.observed(step)
+        if np.abs(rows[:, GAINS]).max() >= 3:  # what is further apart is not told apart
+            return
+        chosen = greedy(now, step)
+        assert agent(now, step)[:1] == chosen
+        now = now.applied(chosen[0] if chosen else 0) or now
 
 
 def archive(path: Path, **arrays: object) -> bytes:

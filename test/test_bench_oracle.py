@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from re_pose_ros.bench.oracle import MOST, Oracle, _Watched, best_groups, score, set_partitions
+from re_pose_ros.bench.oracle import MOST, Oracle, best_groups, score, set_partitions
 from re_pose_ros.bench.profiles import worker_profiles
 from re_pose_ros.distribution import ObjectDistribution
 from re_pose_ros.partition.agent import Agent
@@ -50,13 +50,17 @@ def crowd(centres: Sequence[tuple[float, float]], seed: int = 0) -> ObjectDistri
 def begun(objects: ObjectDistribution, budget_ms: float = 60.0) -> State:
     """The groups before they are refined, and what there is to look with."""
     planner = RePose(PartitionSettings(budget_ms=budget_ms), RePoseOptions("none"))
-    watched = _Watched(lambda state, step: 0)
-    planner._policy = watched
+    began: list[State] = []
+
+    def stop(state: State, step: int) -> tuple[int, ...]:
+        began.append(state)
+        return ()
+
+    planner._policy = stop
     planner.know(objects)
     planner._schedule.planned(True)  # no look is due
     planner.partition(CONTEXT)
-    first = watched.taken()
-    assert first is not None and watched.taken() is None
+    (first,) = began
     return first
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from re_pose_ros import __main__ as commands
 from re_pose_ros.bench import inside
-from re_pose_ros.bench.imagined import SURE, Imagined
 from re_pose_ros.bench.methods import Partitioned
 from re_pose_ros.bench.overhead import PARTS, OverheadOptions, bench_overhead
 from re_pose_ros.bench.pool import Clock
@@ -21,6 +20,7 @@ from re_pose_ros.geometry import Block, iou
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.partition.base import FrameOutcome
 from re_pose_ros.plan import BlockRequest, PlannedBlock, Slot, Variant
+from re_pose_ros.planning.imagined import SURE, Imagined
 
 PROFILE = bench_model.profile()
 SPECS = [f"scene:{kind}?seed=9&size=640x360&frames=3" for kind in ("yard", "plaza")]

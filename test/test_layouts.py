@@ -43,6 +43,7 @@ def test_layouts_are_made_once(tmp_path: Path, scenes: list[int]) -> None:
     for frame in first:
         assert frame.frame_size == (320, 240) and frame.boxes.dtype == np.float32
         assert (frame.boxes[:, 2:] > frame.boxes[:, :2]).all()
+        assert frame.class_id.shape == (len(frame.boxes),)
     assert sum(len(frame.boxes) for frame in first) > 0
     (tmp_path / "seed0_scene0001.npz").unlink()
     (tmp_path / "seed0_scene0001.part").write_bytes(b"half")

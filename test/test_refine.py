@@ -97,17 +97,23 @@ def test_refining_never_ends_worse_than_it_began(
     first = cases.state(seed, count, groups)
     random = np.random.default_rng(seed)
     visited: list[State] = []
+    beside: list[State] = []
 
-    def wander(now: State, step: int) -> int:
+    def wander(now: State, step: int) -> tuple[int, int]:
         assert step == len(visited)
         visited.append(now)
-        return int(random.integers(ACTIONS))
+        actions = tuple(random.integers(1, ACTIONS, 2).tolist())
+        after = now.applied(actions[1])
+        if after is not None and now.applied(actions[0]) is not None:
+            beside.append(after)
+        return actions
 
     best = refined(first, wander, terms)
     assert 1 <= len(visited) <= STEPS
     assert visited[0] is first
-    assert best.score(terms) >= max(state.score(terms) for state in visited)
-    assert refined(first, lambda now, step: 0, terms) is first
+    assert best.score(terms) >= max(state.score(terms) for state in visited + beside)
+    assert refined(first, lambda now, step: (), terms) is first
+    assert refined(first, lambda now, step: (0,), terms) is first
     assert refined(first, greedy, terms).score(terms) >= first.score(terms)
 
 
@@ -127,10 +133,21 @@ def test_greedy_takes_what_gains_most_at_the_price_and_else_stops(
         after = first.applied(action)
         assert after is not None
         gains[action] = net(after) - net(first)
-    chosen = greedy(first, 0)
+    (chosen,) = greedy(first, 0) or (0,)
     # A merged group keeps what its parts were widened by; that may cost a little more.
     assert gains[chosen] == pytest.approx(max(gains.values()), abs=1e-6)
     assert (chosen == 0) == (max(gains.values()) <= 1e-9)
+
+
+def test_who_may_make_fewer_changes_is_told_how_many_are_left() -> None:
+    told: list[int] = []
+
+    def count(now: State, step: int) -> tuple[int]:
+        told.append(step)
+        return (int(np.flatnonzero(now.possible())[1]),)
+
+    refined(cases.state(3, 40, 8), count, steps=2)
+    assert told == [STEPS - 2, STEPS - 1]
 
 
 # What the agent sees.

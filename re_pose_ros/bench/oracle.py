@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from re_pose_ros.distribution import ObjectDistribution
 from re_pose_ros.partition.base import PartitionContext, PartitionSettings
 from re_pose_ros.partition.beginnings import clustered
-from re_pose_ros.partition.groups import Groups
+from re_pose_ros.partition.groups import Groups, Objects
 from re_pose_ros.partition.looks import Looks
 from re_pose_ros.partition.outlook import Choices, Conditions, outlook
 from re_pose_ros.partition.re_pose import TERMS, RePose, RePoseOptions
-from re_pose_ros.partition.refine import Policy, State, Steady, Terms
+from re_pose_ros.partition.refine import State, Steady, Terms
 
 MOST = 8
 """Parts that are put together in all ways: 4140 of them."""
@@ -39,24 +39,6 @@ class Search:
     ms: float
 
 
-class _Watched:
-    """A policy that remembers from which state it was last asked to begin."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._first: State | None = None
-
-    def __call__(self, state: State, step: int) -> int:
-        if step == 0:
-            self._first = state
-        return self._policy(state, step)
-
-    def taken(self) -> State | None:
-        """That state, and forget it; None where it was not asked since."""
-        first, self._first = self._first, None
-        return first
-
-
 class Oracle(RePose):
     """``re_pose`` that is told what there is, with the best groups in place of refined ones.
 
@@ -67,11 +49,14 @@ class Oracle(RePose):
     def __init__(self, settings: PartitionSettings, name: str, clock: Callable[[], float]) -> None:
         """``clock`` gives seconds."""
         super().__init__(settings, RePoseOptions(), name)
-        assert self._policy is not None
-        self._watched = _Watched(self._policy)
-        self._policy = self._watched
         self._clock = clock
+        self._began: list[State] = []
         self.search = Search(True, 0.0)
+
+    def _beginning(self, kept: Objects, objects: ObjectDistribution, left: Conditions) -> State:
+        state = super()._beginning(kept, objects, left)
+        self._began.append(state)
+        return state
 
     def _groups(
         self,
@@ -81,12 +66,11 @@ class Oracle(RePose):
         looks: Looks,
     ) -> Groups:
         """The best of what the agent makes of the clusters and of all ways to combine them."""
-        self._watched.taken()
+        self._began.clear()
         refined = super()._groups(objects, context, conditions, looks)
         begin = self._clock()
-        first = self._watched.taken()
         exact = not len(objects)
-        if first is not None:
+        for first in self._began:
             kept, left = first.groups.objects, first.conditions
             best = best_groups(clustered(kept, objects.xyxy, self.settings.bandwidth), left)
             exact = best is not None
@@ -185,12 +169,7 @@ def _score(
     steady: Steady,
 ) -> float:
     """Of some of the groups, whose choices are known."""
-    own = Choices(
-        scale=choices.scale[index],
-        value=choices.value[index],
-        work=choices.work[index],
-        send=choices.send[index],
-    )
+    own = choices.take(index)
     state = State(
         groups=_taken(groups, index),
         conditions=conditions,

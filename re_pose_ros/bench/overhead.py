@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from re_pose_ros.bench import inside
 from re_pose_ros.bench.command import check_writable
-from re_pose_ros.bench.imagined import Imagined
 from re_pose_ros.bench.inside import Stopwatch, watched
 from re_pose_ros.bench.methods import MethodSettings, Partitioned, make_methods
 from re_pose_ros.bench.planners import Planner
@@ -36,6 +35,7 @@ from re_pose_ros.fusion.fuse import FusionSettings, fuse
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.partition.base import BlockOutcome, FrameOutcome, PartitionSettings
 from re_pose_ros.plan import Plan, Variant
+from re_pose_ros.planning.imagined import Imagined
 from re_pose_ros.planning.makespan import Network
 from re_pose_ros.provenance import commit, machine
 

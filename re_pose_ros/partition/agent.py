@@ -10,10 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from re_pose_ros.errors import InputError
-from re_pose_ros.partition.refine import ACTIONS, FRAME_FEATURES, GROUP_FEATURES, MOST, State
+from re_pose_ros.partition.refine import (
+    ACTIONS,
+    FRAME_FEATURES,
+    GAINS,
+    GROUP_FEATURES,
+    MOST,
+    State,
+)
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "partitioner.npz"
 """The policy that the package has."""
+
+TRIED = 2
+"""Actions that are tried in a state; one leads on, and what the others lead to is looked at."""
 
 HIDDEN = 64
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -25,17 +35,20 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "stop.0": (HIDDEN, 1),
 }
 """Inputs and outputs of the policy's layers; each has a weight (outputs, inputs) and a bias."""
+GAIN = "gain"
+"""Name of the two factors by which what merging and what splitting gains is preferred."""
 
 Features = NDArray[np.float32]
 
 
 class Agent:
-    """A policy for ``refine.refined``: the most probable action in every state.
+    """A policy for ``refine.refined``: the most probable actions in every state.
 
     Each group is described by the same small network, together with the frame; mean and greatest of
     these descriptions tell about the whole; from both come the preferences for merging and for
     splitting each group, and for stopping. So the order of the groups does not matter (deep sets,
-    Zaheer et al., NeurIPS 2017), and there may be any number of them.
+    Zaheer et al., NeurIPS 2017), and there may be any number of them. On top comes what each change
+    gains at the present price of time, times a learned factor; that alone would be greedy.
     """
 
     def __init__(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
@@ -53,6 +66,10 @@ class Agent:
             if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
                 raise InputError(f"layer '{name}' of the partitioner's policy is not finite")
             self._layers[name] = np.ascontiguousarray(weight.T), bias
+        gain = tensors.get(GAIN)
+        if gain is None or gain.shape != (2,) or not np.isfinite(gain).all():
+            raise InputError("the partitioner's policy has no two factors 'gain'; train it anew")
+        self._gain = gain
 
     @classmethod
     def load(cls, path: Path = SHIPPED) -> Agent:
@@ -66,7 +83,7 @@ class Agent:
             reason = " ".join(str(error).split())
             raise InputError(f"the partitioner's policy {path} cannot be read: {reason}") from error
 
-    def __call__(self, state: State, step: int) -> int:
+    def __call__(self, state: State, step: int) -> tuple[int, ...]:
         rows, frame = state.observed(step)
         count = min(len(state.groups), MOST)
         logits = self.preferences(rows[:count].clip(-10, 10), frame.clip(-10, 10))
@@ -75,7 +92,10 @@ class Agent:
         preference[1 : 1 + count] = logits[1 : 1 + count]
         preference[1 + MOST : 1 + MOST + count] = logits[1 + count :]
         preference[~state.possible()] = -np.inf
-        return int(preference.argmax())
+        first = np.argsort(-preference, kind="stable")[:TRIED].tolist()
+        if first[0] == 0:
+            return ()
+        return tuple(action for action in first if action and preference[action] > -np.inf)
 
     def preferences(self, rows: Features, frame: Features) -> Features:
         """Logits for K groups: stop, K merges, K splits; shape (1 + 2 K,).
@@ -91,6 +111,7 @@ class Agent:
         whole = np.tanh(self._apply("all.0", pooled))
         both = np.concatenate([own, np.broadcast_to(whole, (len(rows), HIDDEN))], axis=1)
         choice = self._apply("choice.1", np.tanh(self._apply("choice.0", both)))
+        choice += self._gain * rows[:, GAINS]
         stop = self._apply("stop.0", whole)
         return np.concatenate([stop, choice[:, 0], choice[:, 1]]).astype(np.float32)
 

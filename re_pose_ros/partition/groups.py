@@ -140,8 +140,8 @@ class Groups:
         a, b = min(a, b), max(a, b)
         own = np.sort(np.concatenate([self.members[a], self.members[b]]))
         members = (*self.members[:a], own, *self.members[a + 1 : b], *self.members[b + 1 :])
-        left = np.delete(np.arange(len(self)), b)
-        extent, weight = self.extent[left], self.weight[left]
+        extent = np.concatenate([self.extent[:b], self.extent[b + 1 :]])
+        weight = np.concatenate([self.weight[:b], self.weight[b + 1 :]])
         extent[a] = _around(self.extent[a], self.extent[b])
         weight[a] += self.weight[b]
         return Groups(self.objects, members, extent, weight)

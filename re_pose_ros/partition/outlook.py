@@ -88,6 +88,31 @@ class Choices:
             conditions.send_ms * views.image_pixels,
         )
 
+    def take(self, index: NDArray[np.intp] | slice) -> Choices:
+        """Those of some of the blocks."""
+        return Choices(self.scale[index], self.value[index], self.work[index], self.send[index])
+
+    def merged(self, a: int, b: int, both: Choices) -> Choices:
+        """With the one block of ``both`` in place of a, and without b, which comes later."""
+        return Choices(
+            *(
+                np.concatenate([own[:a], new, own[a + 1 : b], own[b + 1 :]])
+                for own, new in zip(self._tables(), both._tables(), strict=True)
+            )
+        )
+
+    def replaced(self, k: int, parts: Choices) -> Choices:
+        """With the first of two blocks in place of k, and the second at the end."""
+        return Choices(
+            *(
+                np.concatenate([own[:k], new[:1], own[k + 1 :], new[1:]])
+                for own, new in zip(self._tables(), parts._tables(), strict=True)
+            )
+        )
+
+    def _tables(self) -> tuple[Floats, Floats, Floats, Floats]:
+        return self.scale, self.value, self.work, self.send
+
     def best(self, price: float) -> tuple[Floats, NDArray[np.intp]]:
         """(K,) the value left when time is paid for, at least 0, and (K,) the variants for it."""
         net = self.value - price * (self.work + self.send)

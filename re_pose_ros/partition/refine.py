@@ -7,7 +7,7 @@ robot (``partition.agent``) and the greedy alternative.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +24,8 @@ STEPS = 8
 PATIENCE = 3
 """Changes in a row without anything better after which a frame's refinement ends."""
 GROUP_FEATURES, FRAME_FEATURES = 18, 9
+GAINS = slice(13, 15)
+"""The features of a group that tell what merging and splitting it gains."""
 ACTIONS = 1 + 2 * MOST
 """0 stops; 1 + k merges group k with the one closest to it; 1 + MOST + k splits it."""
 
@@ -57,6 +59,27 @@ class Joined:
 
     extent: Floats
     weight: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """The two parts of a group, and what can be done with them."""
+
+    groups: Groups
+    choices: Choices
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """What groups may become.
+
+    Attributes:
+        splits: per group its two parts; None where it cannot be split or the agent does not see it.
+        joined: per group, what can be done with it and its closest together.
+    """
+
+    splits: tuple[Split | None, ...]
+    joined: Choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +130,23 @@ class State:
     conditions: Conditions
     outlook: Outlook
     choices: Choices
-    known: tuple[Groups | None, ...]
+    known: tuple[Split | None, ...]
     steady: Steady
 
     @classmethod
-    def of(cls, groups: Groups, conditions: Conditions, before: State | None = None) -> State:
-        """The state of these groups; what ``before`` knows of the same groups is taken over."""
+    def of(cls, groups: Groups, conditions: Conditions) -> State:
+        """The state of these groups."""
         choices = Choices.of(groups.weight, groups.sides, conditions)
-        if before is None:
-            steady, view = Steady.of(groups.objects, conditions), outlook(choices, conditions)
-            return cls(groups, conditions, view, choices, (None,) * len(groups), steady)
-        view = outlook(choices, conditions, before.outlook.price)
-        parts = {id(own): p for own, p in zip(before.groups.members, before.parts, strict=True)}
-        known = tuple([parts.get(id(own)) for own in groups.members])
-        return cls(groups, conditions, view, choices, known, before.steady)
+        steady, view = Steady.of(groups.objects, conditions), outlook(choices, conditions)
+        return cls(groups, conditions, view, choices, (None,) * len(groups), steady)
+
+    def _followed_by(self, groups: Groups, choices: Choices) -> State:
+        """The state of groups most of which are those of this one."""
+        view = outlook(choices, self.conditions, self.outlook.price)
+        splits = zip(self.groups.members, self.changes.splits, strict=True)
+        known = {id(own): split for own, split in splits}
+        kept = tuple([known.get(id(own)) for own in groups.members])
+        return State(groups, self.conditions, view, choices, kept, self.steady)
 
     @cached_property
     def closest(self) -> NDArray[np.int64]:
@@ -132,11 +158,25 @@ class State:
     @cached_property
     def parts(self) -> tuple[Groups | None, ...]:
         """Per group its two parts; None where it cannot be split or the agent does not see it."""
-        parts = list(self.known)
-        new = [k for k in self.order.tolist() if parts[k] is None]
-        for k, part in zip(new, self.groups.parts(new), strict=True):
-            parts[k] = part
-        return tuple(parts)
+        return tuple([None if split is None else split.groups for split in self.changes.splits])
+
+    @cached_property
+    def changes(self) -> Changes:
+        """What merging and splitting could lead to, reckoned in one go."""
+        splits = list(self.known)
+        new = [k for k in self.order.tolist() if splits[k] is None]
+        parts = [(k, own) for k, own in zip(new, self.groups.parts(new), strict=True) if own]
+        tried: list[Groups | Joined] = [own for _, own in parts]
+        if len(self.groups) > 1:
+            tried.append(self.joined)
+        if not tried:
+            return Changes(tuple(splits), self.choices.take(slice(0)))
+        extent = np.concatenate([own.extent for own in tried])
+        weight = np.concatenate([own.weight for own in tried])
+        choices = Choices.of(weight, extent[:, 2:] - extent[:, :2], self.conditions)
+        for place, (k, own) in enumerate(parts):
+            splits[k] = Split(own, choices.take(slice(2 * place, 2 * place + 2)))
+        return Changes(tuple(splits), choices.take(slice(2 * len(parts), None)))
 
     @cached_property
     def joined(self) -> Joined:
@@ -187,11 +227,14 @@ class State:
             other = int(self.closest[group])
             if other < 0:
                 return None
-            return State.of(self.groups.merged(group, other), self.conditions, self)
-        part = self.parts[group]
-        if part is None:
+            both = self.changes.joined.take(slice(group, group + 1))
+            a, b = min(group, other), max(group, other)
+            return self._followed_by(self.groups.merged(a, b), self.choices.merged(a, b, both))
+        split = self.changes.splits[group]
+        if split is None:
             return None
-        return State.of(self.groups.replaced(group, part), self.conditions, self)
+        groups = self.groups.replaced(group, split.groups)
+        return self._followed_by(groups, self.choices.replaced(group, split.choices))
 
     def possible(self) -> NDArray[np.bool_]:
         """(ACTIONS,) which actions can be done."""
@@ -199,7 +242,8 @@ class State:
         mask = np.zeros(ACTIONS, bool)
         mask[0] = True
         mask[1 : 1 + len(order)] = self.closest[order] >= 0
-        mask[1 + MOST : 1 + MOST + len(order)] = [self.parts[k] is not None for k in order]
+        splits = self.changes.splits
+        mask[1 + MOST : 1 + MOST + len(order)] = [splits[k] is not None for k in order.tolist()]
         return mask
 
     def observed(self, step: int) -> tuple[Features, Features]:
@@ -237,27 +281,32 @@ def _group_features(state: State) -> Floats:
     spread = np.sqrt(np.maximum(moments[:, 2] / own - np.square(mean_log), 0.0))
     sides = np.log2(groups.sides)
     merge_gain, split_gain = _gains(state, net)
-    features = np.empty((len(groups), GROUP_FEATURES))
-    features[:, 0:2] = (groups.extent[:, :2] + groups.extent[:, 2:]) / (width, height) - 1
-    features[:, 2:4] = (sides - np.log2((width, height))) / 3
-    features[:, 4] = np.log2([len(members) for members in groups.members]) / 4
-    features[:, 5] = own / total * 4
-    features[:, 6] = (mean_log - (sides[:, 0] + sides[:, 1]) / 2) / 3
-    features[:, 7] = spread
-    features[:, 8] = value / own
-    features[:, 9] = net / total * 8
-    features[:, 10] = work * (2 / conditions.speeds[0] / conditions.budget_ms)
-    features[:, 11] = send * (8 / conditions.budget_ms)
-    features[:, 12] = np.log2(scale)
-    features[:, 13] = merge_gain * (16 / total)
-    features[:, 14] = split_gain * (16 / total)
-    features[:, 15] = _gap_shares(state)
-    features[:, 16] = choices.work[:, 0] * (2 / conditions.speeds[0] / conditions.budget_ms)
-    features[:, 17] = net <= 0
-    bounded = features[:, 13:16]
+    budget = conditions.budget_ms
+    work_share = 2 / conditions.speeds[0] / budget
+    # Row by row, which numpy is faster at than column by column.
+    features = np.empty((GROUP_FEATURES, len(groups)))
+    left, top, right, bottom = groups.extent.T
+    features[0] = (left + right) / width - 1
+    features[1] = (top + bottom) / height - 1
+    features[2] = (sides[:, 0] - math.log2(width)) / 3
+    features[3] = (sides[:, 1] - math.log2(height)) / 3
+    features[4] = np.log2([len(members) for members in groups.members]) / 4
+    features[5] = own / total * 4
+    features[6] = (mean_log - (sides[:, 0] + sides[:, 1]) / 2) / 3
+    features[7] = spread
+    features[8] = value / own
+    features[9] = net / total * 8
+    features[10] = work * work_share
+    features[11] = send * (8 / budget)
+    features[12] = np.log2(scale)
+    features[GAINS] = np.stack([merge_gain, split_gain]) * (16 / total)
+    features[15] = _gap_shares(state)
+    features[16] = choices.work[:, 0] * work_share
+    features[17] = net <= 0
+    bounded = features[13:16]
     np.maximum(bounded, -3, out=bounded)
     np.minimum(bounded, 3, out=bounded)
-    return features
+    return features.T
 
 
 def _gap_shares(state: State) -> Floats:
@@ -271,23 +320,16 @@ def _gap_shares(state: State) -> Floats:
 
 def _gains(state: State, net: Floats) -> tuple[Floats, Floats]:
     """What merging each group with its closest, and splitting it, would add at the price."""
-    count = len(state.groups)
-    halves = [part for part in state.parts if part is not None]
-    groups: list[Groups | Joined] = [*halves]
-    if count > 1:
-        groups.append(state.joined)
-    merge, split = np.full(count, -1.0), np.full(count, -1.0)
-    if not groups:
-        return merge, split
-    extent = np.concatenate([own.extent for own in groups])
-    weight = np.concatenate([own.weight for own in groups])
-    tried = Choices.of(weight, extent[:, 2:] - extent[:, :2], state.conditions)
-    gained, _ = tried.best(state.outlook.price)
-    there = [part is not None for part in state.parts]
-    both = gained[: 2 * len(halves)].reshape(-1, 2).sum(axis=1)
-    split[there] = both - net[there]
-    if count > 1:
-        merge = gained[2 * len(halves) :] - net - net[state.closest]
+    price, changes = state.outlook.price, state.changes
+    merge, split = np.full(len(net), -1.0), np.full(len(net), -1.0)
+    there = [k for k, own in enumerate(changes.splits) if own is not None]
+    if there:
+        parts = [own.choices for own in changes.splits if own is not None]
+        time = np.array([own.work for own in parts]) + np.array([own.send for own in parts])
+        gained = (np.array([own.value for own in parts]) - price * time).max(axis=2)
+        split[there] = np.maximum(gained, 0.0).sum(axis=1) - net[there]
+    if len(net) > 1:
+        merge = changes.joined.best(price)[0] - net - net[state.closest]
     return merge, split
 
 
@@ -307,32 +349,37 @@ def _frame_features(state: State) -> Features:
     )
 
 
-Policy = Callable[[State, int], int]
-"""Chooses an action in a state, given the number of steps so far."""
+Policy = Callable[[State, int], Sequence[int]]
+"""The actions to try in a state, the preferred one first, given the number of steps so far, of
+``STEPS``; none where it stops."""
 
 
 def refined(state: State, policy: Policy, terms: Terms | None = None, steps: int = STEPS) -> State:
     """The best state that a policy comes by, from ``state`` on, which is among them.
 
-    It goes on until the policy stops, chooses what cannot be done, or has made ``steps`` changes,
-    or ``PATIENCE`` in a row that led to nothing better.
+    Of the actions that the policy would try in a state, the preferred one leads on; the others are
+    looked at, too. It goes on until the policy stops, prefers what cannot be done, or has made
+    ``steps`` changes, or ``PATIENCE`` in a row that led to nothing better. Where fewer than
+    ``STEPS`` may be made, the policy is told that the others are made already, so that it knows how
+    many are left.
     """
     terms = terms or Terms()
     best, best_score, found_at = state, state.score(terms), 0
     for step in range(steps):
         if step - found_at >= PATIENCE:
             break
-        after = state.applied(policy(state, step))
-        if after is None:
+        tried = [state.applied(action) for action in policy(state, STEPS - steps + step)]
+        if not tried or tried[0] is None:
             break
-        state = after
-        score = state.score(terms)
-        if score > best_score:
-            best, best_score, found_at = state, score, step + 1
+        state = tried[0]
+        for after in filter(None, tried):
+            score = after.score(terms)
+            if score > best_score:
+                best, best_score, found_at = after, score, step + 1
     return best
 
 
-def greedy(state: State, step: int) -> int:
+def greedy(state: State, step: int) -> tuple[int, ...]:
     """The action that gains most at the present price of time; stops where none does."""
     del step
     net, _ = state.choices.best(state.outlook.price)
@@ -341,6 +388,7 @@ def greedy(state: State, step: int) -> int:
     gains = np.full(ACTIONS, -np.inf)
     gains[0] = 1e-9
     gains[1 : 1 + len(order)] = np.where(state.closest[order] >= 0, merge[order], -np.inf)
-    can = np.array([state.parts[k] is not None for k in order], bool)
+    can = state.possible()[1 + MOST : 1 + MOST + len(order)]
     gains[1 + MOST : 1 + MOST + len(order)] = np.where(can, split[order], -np.inf)
-    return int(gains.argmax())
+    best = int(gains.argmax())
+    return (best,) if best else ()

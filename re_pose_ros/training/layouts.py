@@ -33,10 +33,12 @@ class Layout:
     Attributes:
         frame_size: (width, height) in pixels.
         boxes: (N, 4) float32, corners in pixels, N may be 0.
+        class_id: (N,) int32.
     """
 
     frame_size: tuple[int, int]
     boxes: NDArray[np.float32]
+    class_id: NDArray[np.int32]
 
 
 def scene_of(index: int, seed: int, first: int = FIRST_SEED) -> SceneSpec:
@@ -77,7 +79,7 @@ def layouts_of(specs: Sequence[str], step: int = 25) -> list[Layout]:
     for spec in specs:
         for frame, truth in tqdm(open_dataset(spec, step=step), spec, unit="frame"):
             known = truth.take(~truth.ignore)
-            found.append(Layout(frame.size, known.xyxy.astype(np.float32)))
+            found.append(Layout(frame.size, known.xyxy.astype(np.float32), known.class_id))
     if specs and not any(len(layout.boxes) for layout in found):
         raise InputError(f"there are no objects in {', '.join(specs)}; give annotated data")
     return found
@@ -87,17 +89,18 @@ def _write(path: Path, spec: SceneSpec) -> None:
     cv2.setNumThreads(1)
     scene = Scene(spec)
     rng = np.random.default_rng([spec.seed, 78])
-    boxes = []
+    known = []
     for k in range(FRAMES):
         _, truth = scene.render(k * _APART + int(rng.integers(_APART)))
-        boxes.append(truth.take(~truth.ignore).xyxy.astype(np.float32))
+        known.append(truth.take(~truth.ignore))
     partial = path.with_suffix(".part")
     with partial.open("wb") as file:
         np.savez(
             file,
             size=np.array(spec.size),
-            boxes=np.concatenate(boxes),
-            count=np.array([len(own) for own in boxes]),
+            boxes=np.concatenate([own.xyxy.astype(np.float32) for own in known]),
+            class_id=np.concatenate([own.class_id for own in known]),
+            count=np.array([len(own) for own in known]),
         )
     partial.replace(path)
 
@@ -106,7 +109,12 @@ def _read(path: Path) -> list[Layout]:
     try:
         with np.load(path) as arrays:
             width, height = arrays["size"].tolist()
-            parts = np.split(arrays["boxes"], np.cumsum(arrays["count"])[:-1])
-            return [Layout((width, height), boxes.reshape(-1, 4)) for boxes in parts]
+            ends = np.cumsum(arrays["count"])[:-1]
+            parts = zip(
+                np.split(arrays["boxes"].reshape(-1, 4), ends),
+                np.split(arrays["class_id"], ends),
+                strict=True,
+            )
+            return [Layout((width, height), boxes, classes) for boxes, classes in parts]
     except (OSError, EOFError, TypeError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} holds no layouts; delete it to have it made anew") from error

@@ -10,10 +10,12 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import Tensor, nn
 
-from re_pose_ros.partition.agent import HIDDEN, SHAPES
-from re_pose_ros.partition.refine import FRAME_FEATURES, GROUP_FEATURES, MOST
+from re_pose_ros.partition.agent import GAIN, HIDDEN, SHAPES
+from re_pose_ros.partition.refine import FRAME_FEATURES, GAINS, GROUP_FEATURES, MOST
 
 _LEAST = -1e8
+_GREEDY = 20.0
+"""What the preference rises by at first where a change gains 1/16 of all objects."""
 _ROWS = MOST * GROUP_FEATURES
 
 
@@ -44,12 +46,19 @@ class _Actor(_Trunk):
             [nn.Linear(*SHAPES["choice.0"]), nn.Linear(*SHAPES["choice.1"])]
         )
         self.stop = nn.ModuleList([nn.Linear(*SHAPES["stop.0"])])
+        # It begins as greedy, nearly, and learns where not to be.
+        self.register_parameter(GAIN, nn.Parameter(torch.full((2,), _GREEDY)))
+        for last in (self.choice[1], self.stop[0]):
+            assert isinstance(last, nn.Linear)
+            nn.init.normal_(last.weight, std=0.01)
+            nn.init.zeros_(last.bias)
 
     def logits(self, observation: Tensor) -> Tensor:
         rows, frame, there, possible = _parts(observation)
         own, whole = self(rows, frame, there)
         both = torch.cat([own, whole[:, None].expand(-1, MOST, -1)], dim=2)
         choice = self.choice[1](torch.tanh(self.choice[0](both)))
+        choice = choice + self.get_parameter(GAIN) * rows[:, :, GAINS]
         logits = torch.cat([self.stop[0](whole), choice[:, :, 0], choice[:, :, 1]], dim=1)
         return logits.masked_fill(possible == 0, _LEAST)
 
@@ -78,9 +87,6 @@ class PartitionPolicy(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.actor, self.critic = _Actor(), _Critic()
-        last = self.actor.stop[0]
-        assert isinstance(last, nn.Linear)
-        nn.init.constant_(last.bias, -1.0)  # so that episodes are long enough to learn from
         self.optimizer = self.optimizer_class(
             self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs
         )

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from re_pose_ros.errors import InputError
 from re_pose_ros.partition.agent import Agent
 from re_pose_ros.partition.refine import Terms
+from re_pose_ros.training.drives import beginnings_of
 from re_pose_ros.training.layouts import Layout, collect, layouts_of
-from re_pose_ros.training.partition_env import PartitionEnv, Scenarios, shipped_profiles
+from re_pose_ros.training.partition_env import PartitionEnv, shipped_profiles
 from re_pose_ros.training.partition_report import best_of, judge, report, write
 from re_pose_ros.training.process_pool import process_pool
 
@@ -29,10 +30,11 @@ _BATCH, _EPOCHS = 512, 4
 _LEARNING_RATE, _ENTROPY = 7e-4, 0.005
 _KEEP_EVERY = 20
 _LEAST_SIDE = 2.0
+_DRIVES = 600
 
 CHOICE_SEED, REPORT_SEED = 500, 900
 """First seeds of the scenes that the best agent is chosen on, and that are reported on."""
-_HELD_OUT, _CHOICES, _JUDGED = 30, 200, 400
+_HELD_OUT, _CHOICES, _JUDGED = 30, 40, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +202,8 @@ def _train(
     from re_pose_ros.training.partition_policy import PartitionPolicy
 
     torch.set_num_threads(1)
-    scenarios = Scenarios(layouts, shipped_profiles())
-    make: Callable[[], PartitionEnv] = partial(PartitionEnv, scenarios, training.terms)
+    beginnings = beginnings_of(layouts, shipped_profiles(), _DRIVES, training.seed)
+    make: Callable[[], PartitionEnv] = partial(PartitionEnv, beginnings, training.terms)
     environments = VecMonitor(DummyVecEnv([make] * _ENVIRONMENTS), info_keywords=())
     before = _kept(path)
     curve: list[dict[str, float]] = []
