@@ -298,7 +298,8 @@ def _kept(path: Path) -> list[dict[str, float]] | None:
     """The curve of a training that can go on; None where there is none, or it is broken."""
     try:
         with zipfile.ZipFile(path.with_suffix(".zip")) as archive:
-            if archive.testzip() is not None:
+            # A file that was cut may end in an archive of its own, that of the weights.
+            if "data" not in archive.namelist() or archive.testzip() is not None:
                 return None
         content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         return list(content["curve"])
