@@ -78,6 +78,7 @@ def compare(
         options.jpeg_quality,
         options.observed_confidence,
         options.detector.clock,
+        options.reckoned,
     )
     # Names and budgets are looked at before anything is loaded.
     weights = options.detector.weights, *options.detector.others
@@ -85,6 +86,8 @@ def compare(
     make_methods(options.methods, _method_settings(options, named, {}))
     with Pool(options.detector, options.workers) as pool:
         profile, problem = measured_profile(pool, options.input_sizes)
+        if options.reckoned is not None:
+            profile = options.reckoned.profile(profile)
         settings = _method_settings(options, pool.offer.models, worker_profiles(profile, speeds))
         methods, missing = make_methods(options.methods, settings)
         class_map = class_map_of(options.class_map, pool.offer.labels, labels)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from re_pose_ros.bench.methods import Method
 from re_pose_ros.bench.pool import CLOCKS, Answer, Clock, Pool, Task
+from re_pose_ros.bench.reckoned import FUSION_MS, PLANNING_MS, Reckoned
 from re_pose_ros.block_image import scaled_crop
 from re_pose_ros.detections import Detections
 from re_pose_ros.frame import Frame
@@ -34,6 +35,7 @@ class Conditions:
         observed_confidence: methods that want sure detections learn from those of at least this
             confidence.
         clock: what the robot's times are taken by; see ``pool.Detector``.
+        reckoned: times in place of measured ones; None to measure.
     """
 
     network: Network
@@ -41,6 +43,7 @@ class Conditions:
     jpeg_quality: int = 90
     observed_confidence: float = 0.25
     clock: Clock = "wall"
+    reckoned: Reckoned | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +161,13 @@ class Looker:
         Raises:
             InputError: a worker of the pool ended or failed.
         """
-        sent = self._send(frame, truth, rehearsed=not alone)
-        times = [self._alone(task) for task in sent.tasks] if alone else sent.answers
+        reckoned = self._conditions.reckoned
+        sent = self._send(frame, truth, rehearsed=not alone and reckoned is None)
+        times: Sequence[Answer] = sent.answers
+        if reckoned is not None:
+            times = reckoned.answers(sent.tasks, sent.plan.blocks)
+        elif alone:
+            times = [self._alone(task) for task in sent.tasks]
         return self._receive(sent, times, speeds)
 
     def _alone(self, task: Task) -> Answer:
@@ -185,6 +193,9 @@ class Looker:
             encode_ms.append((self._clock() - encoding) * 1e3)
             variant = block.request.variant
             tasks.append(Task(data, block.block, variant, self.method.job, rehearsed))
+        if (reckoned := self._conditions.reckoned) is not None:
+            partition_ms = PLANNING_MS
+            encode_ms = [reckoned.encode_ms(block) for block in plan.blocks]
         cores = _spread(plan.blocks, len(self._pool.cores))
         answers = self._pool.run(list(zip(cores, tasks, strict=True)))
         return _Sent(
@@ -248,6 +259,8 @@ class Looker:
         }
         detections = fuse(sent.plan, found, sent.frame.size, self._conditions.fusion)
         fusion_ms = (self._clock() - fusing) * 1e3
+        if self._conditions.reckoned is not None:
+            fusion_ms = FUSION_MS
         return _Fused(detections, fusion_ms, (time.perf_counter() - begin) * 1e3)
 
     def _learned(

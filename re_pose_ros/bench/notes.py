@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from re_pose_ros.bench.options import BenchOptions
+from re_pose_ros.bench.reckoned import DECODE_MS, ENCODE_MS, FUSION_MS, PLANNING_MS
 
 
 def settings(options: BenchOptions, class_map: str) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def settings(options: BenchOptions, class_map: str) -> dict[str, Any]:
         "slots": options.slots,
         "jpeg_quality": options.jpeg_quality,
         "clock": detector.clock,
+        "times": None if options.reckoned is None else options.reckoned.source,
         "warm": options.warm,
         "repeat": options.repeat,
         "class_map": class_map,
@@ -38,7 +40,18 @@ def settings(options: BenchOptions, class_map: str) -> dict[str, Any]:
 
 def notes(options: BenchOptions, cores: int) -> dict[str, str]:
     """How each figure was come by; ``cores`` worker processes ran at once."""
-    return {**_times(options, cores), **_methods(options), **_budgets()}
+    return {**_times(options, cores), **_reckoned(options), **_methods(options), **_budgets()}
+
+
+def _reckoned(options: BenchOptions) -> dict[str, str]:
+    if options.reckoned is None:
+        return {}
+    return {
+        "times": f"no time but the latency is measured: a block takes what its network's times in "
+        f"{options.reckoned.source} say for the area of its input, in a straight line; decoding "
+        f"{DECODE_MS:g} ms per pixel, encoding {ENCODE_MS:g}; every method's planning "
+        f"{PLANNING_MS:g} ms per frame, fusion {FUSION_MS:g}"
+    }
 
 
 def _times(options: BenchOptions, cores: int) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from re_pose_ros.bench.methods import DEFAULT
 from re_pose_ros.bench.pool import Detector
+from re_pose_ros.bench.reckoned import Reckoned
 from re_pose_ros.bench.slowdown import Slowdown
 from re_pose_ros.errors import InputError
 from re_pose_ros.fusion.fuse import FusionSettings
@@ -38,6 +39,7 @@ class BenchOptions:
         fusion: how the blocks' answers become one.
         budgets: milliseconds by method, where they are not those of ``partition``.
         slow: workers that become slower.
+        reckoned: times in place of measured ones; None to measure.
 
     Raises InputError for a value that cannot be used.
     """
@@ -60,6 +62,7 @@ class BenchOptions:
     fusion: FusionSettings = field(default_factory=FusionSettings)
     budgets: Mapping[str, float] = field(default_factory=dict)
     slow: tuple[Slowdown, ...] = ()
+    reckoned: Reckoned | None = None
 
     def __post_init__(self) -> None:
         if not self.methods:

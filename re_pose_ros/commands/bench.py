@@ -98,6 +98,13 @@ def _add_conditions(parser: argparse.ArgumentParser) -> None:
         choices=("wall", "cpu"),
         help="of all times but the latency; cpu where other programs use the cores too",
     )
+    add(
+        "--times",
+        default="",
+        metavar="FILE",
+        help="result of a bench partition on a quiet machine, whose times are taken in place of "
+        "measured ones",
+    )
     add("--jpeg-quality", type=int, default=90)
     add(
         "--budget",
@@ -242,6 +249,7 @@ def _conditions(arguments: argparse.Namespace, methods: tuple[str, ...]) -> Benc
     """Options with all that ``_add_conditions`` asks for."""
     from re_pose_ros.bench.options import BenchOptions
     from re_pose_ros.bench.pool import Detector
+    from re_pose_ros.bench.reckoned import Reckoned
     from re_pose_ros.evaluation.configuration import node_settings
 
     settings = pairs(arguments.set)
@@ -269,6 +277,7 @@ def _conditions(arguments: argparse.Namespace, methods: tuple[str, ...]) -> Benc
         changed=frozenset(name.partition(".")[2] for name in settings),
         fusion=fusion,
         budgets=_budgets(arguments.budget),
+        reckoned=Reckoned.read(Path(arguments.times)) if arguments.times else None,
     )
 
 
