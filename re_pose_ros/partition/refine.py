@@ -156,11 +156,6 @@ class State:
         return self.groups.gaps().argmin(axis=1)
 
     @cached_property
-    def parts(self) -> tuple[Groups | None, ...]:
-        """Per group its two parts; None where it cannot be split or the agent does not see it."""
-        return tuple([None if split is None else split.groups for split in self.changes.splits])
-
-    @cached_property
     def changes(self) -> Changes:
         """What merging and splitting could lead to, reckoned in one go."""
         splits = list(self.known)
