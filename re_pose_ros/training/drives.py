@@ -96,7 +96,7 @@ def beginnings_of(
     found: list[Beginning] = []
     for own in tqdm(rng.integers(2**31, size=count).tolist(), "driving", unit="drive", leave=False):
         layout = layouts[int(rng.integers(len(layouts)))]
-        found += drive(layout, profiles, own, _led_astray(rng)).beginnings
+        found += drive(layout, profiles, own, _straying(rng)).beginnings
     return found
 
 
@@ -178,7 +178,7 @@ class _Watched(RePose):
         return state
 
 
-def _led_astray(rng: np.random.Generator) -> Policy:
+def _straying(rng: np.random.Generator) -> Policy:
     """Greedy, with changes by chance, so that groups are not only those that greedy would make."""
 
     def policy(state: State, step: int) -> tuple[int, ...]:
