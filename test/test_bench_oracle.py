@@ -52,11 +52,11 @@ def begun(objects: ObjectDistribution, budget_ms: float = 60.0) -> State:
     planner = RePose(PartitionSettings(budget_ms=budget_ms), RePoseOptions("none"))
     began: list[State] = []
 
-    def stop(state: State, step: int) -> tuple[int, ...]:
+    def stop(state: State, steps: int) -> State:
         began.append(state)
-        return ()
+        return state
 
-    planner._policy = stop
+    planner._refiner = stop
     planner.know(objects)
     planner._schedule.planned(True)  # no look is due
     planner.partition(CONTEXT)

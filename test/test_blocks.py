@@ -92,7 +92,7 @@ def plan(
         looks or Looks.none(),
         how,
         where.workers,
-        made,
+        made.costs,
         PartitionSettings(budget_ms=budget_ms, objective=objective),
         share,
     )
@@ -258,7 +258,7 @@ def test_blocks_by_rule_are_sharp_enough_whatever_it_takes(
     looks = grid_looks(cases.FRAME, 1, 48.0, 640 / 3840) if look else Looks.none()
     wanted = PartitionSettings(budget_ms=5.0, target_object=40.0)
     how = made.conditions(where.workers, where.variants, 0.0, 2.0)
-    chosen = by_rule(groups, looks, how, where.workers, made, wanted)
+    chosen = by_rule(groups, looks, how, where.workers, made.costs, wanted)
     assert len(chosen.requests) == min(len(groups) + look, 12)
     used = Counter(request.worker for request in chosen.requests)
     assert max(used.values(), default=0) <= 4

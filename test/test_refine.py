@@ -21,6 +21,7 @@ from re_pose_ros.partition.refine import (
     STEPS,
     State,
     Terms,
+    followed,
     greedy,
     refined,
 )
@@ -98,24 +99,41 @@ def test_refining_never_ends_worse_than_it_began(
     first = cases.state(seed, count, groups)
     random = np.random.default_rng(seed)
     visited: list[State] = []
-    beside: list[State] = []
 
-    def wander(now: State, step: int) -> tuple[int, int]:
+    def wander(now: State, step: int) -> int:
         assert step == len(visited)
         visited.append(now)
-        actions = tuple(random.integers(1, ACTIONS, 2).tolist())
-        after = now.applied(actions[1])
-        if after is not None and now.applied(actions[0]) is not None:
-            beside.append(after)
-        return actions
+        return int(random.integers(1, ACTIONS))
 
-    best = refined(first, wander, terms)
+    best = refined(first, STEPS, wander, terms)
     assert 1 <= len(visited) <= STEPS
     assert visited[0] is first
-    assert best.score(terms) >= max(state.score(terms) for state in visited + beside)
-    assert refined(first, lambda now, step: (), terms) is first
-    assert refined(first, lambda now, step: (0,), terms) is first
-    assert refined(first, greedy, terms).score(terms) >= first.score(terms)
+    assert best.score(terms) >= max(state.score(terms) for state in visited)
+    assert refined(first, STEPS, lambda now, step: 0, terms) is first
+    assert refined(first, STEPS, greedy, terms).score(terms) >= first.score(terms)
+
+
+@settings(max_examples=25)
+@given(seeds, st.integers(1, 50), st.integers(1, 12), st.integers(0, STEPS))
+def test_following_ends_where_a_policy_stops(
+    seed: int, count: int, groups: int, steps: int
+) -> None:
+    first = cases.state(seed, count, groups)
+    random = np.random.default_rng(seed)
+    actions: list[int] = []
+
+    def wander(now: State, step: int) -> int:
+        assert step == STEPS - steps + len(actions)
+        can = np.flatnonzero(now.possible())
+        actions.append(int(random.choice(can)) if random.random() < 0.9 else 0)
+        return actions[-1]
+
+    last, expected = followed(first, steps, wander), first
+    assert len(actions) <= steps and 0 not in actions[:-1]
+    for action in actions:
+        expected = expected.applied(action) or expected
+    assert (last.groups.extent == expected.groups.extent).all()
+    assert (last is first) == (not actions or actions[0] == 0)
 
 
 @settings(max_examples=25)
@@ -134,7 +152,7 @@ def test_greedy_takes_what_gains_most_at_the_price_and_else_stops(
         after = first.applied(action)
         assert after is not None
         gains[action] = net(after) - net(first)
-    (chosen,) = greedy(first, 0) or (0,)
+    chosen = greedy(first, 0)
     # A merged group keeps what its parts were widened by; that may cost a little more.
     assert gains[chosen] == pytest.approx(max(gains.values()), abs=1e-6)
     assert (chosen == 0) == (max(gains.values()) <= 1e-9)
@@ -143,12 +161,14 @@ def test_greedy_takes_what_gains_most_at_the_price_and_else_stops(
 def test_who_may_make_fewer_changes_is_told_how_many_are_left() -> None:
     told: list[int] = []
 
-    def count(now: State, step: int) -> tuple[int]:
+    def count(now: State, step: int) -> int:
         told.append(step)
-        return (int(np.flatnonzero(now.possible())[1]),)
+        return int(np.flatnonzero(now.possible())[1])
 
-    refined(cases.state(3, 40, 8), count, steps=2)
-    assert told == [STEPS - 2, STEPS - 1]
+    for walk in (followed, refined):
+        told.clear()
+        walk(cases.state(3, 40, 8), 2, count)
+        assert told == [STEPS - 2, STEPS - 1]
 
 
 # What the agent sees.

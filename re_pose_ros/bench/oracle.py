@@ -18,7 +18,7 @@ from re_pose_ros.partition.base import PartitionContext, PartitionSettings
 from re_pose_ros.partition.beginnings import clustered
 from re_pose_ros.partition.groups import Groups, Objects
 from re_pose_ros.partition.looks import Looks
-from re_pose_ros.partition.outlook import Choices, Conditions, outlook
+from re_pose_ros.partition.outlook import Choices, Conditions
 from re_pose_ros.partition.re_pose import TERMS, RePose, RePoseOptions
 from re_pose_ros.partition.refine import State, Steady, Terms
 
@@ -173,7 +173,6 @@ def _score(
     state = State(
         groups=_taken(groups, index),
         conditions=conditions,
-        outlook=outlook(own, conditions),
         choices=own,
         known=(None,) * len(index),
         steady=steady,

@@ -42,7 +42,7 @@ def _add_partitioner(what: Commands[argparse.ArgumentParser]) -> None:
         help="the agent that refines the partitioner's groups; goes on where it was interrupted",
     )
     partitioner.add_argument("--seeds", default="0,1,2,3,4", metavar="N,...")
-    partitioner.add_argument("--steps", type=int, default=400_000, help="per seed")
+    partitioner.add_argument("--steps", type=int, default=300_000, help="per seed")
     partitioner.add_argument("--scenes", type=int, default=240, help="generated, to train on")
     partitioner.add_argument(
         "--data",
@@ -55,7 +55,8 @@ def _add_partitioner(what: Commands[argparse.ArgumentParser]) -> None:
         "--terms",
         default="",
         metavar="NAME=WEIGHT,...",
-        help="what is rewarded: found, makespan, compactness, variance, count",
+        help="reward the planner's score by found, makespan, compactness, variance, count; usually "
+        "what is really found is",
     )
     partitioner.add_argument("--processes", type=int, default=0, help="0: all cores")
     partitioner.add_argument(

@@ -22,9 +22,6 @@ from re_pose_ros.partition.refine import (
 SHIPPED = Path(__file__).resolve().parent.parent / "weights" / "partitioner.npz"
 """The policy that the package has."""
 
-TRIED = 2
-"""Actions that are tried in a state; one leads on, and what the others lead to is looked at."""
-
 HIDDEN = 64
 SHAPES: dict[str, tuple[int, ...]] = {
     "group.0": (GROUP_FEATURES + FRAME_FEATURES, HIDDEN),
@@ -42,7 +39,7 @@ Features = NDArray[np.float32]
 
 
 class Agent:
-    """A policy for ``refine.refined``: the most probable actions in every state.
+    """A policy for ``refine.followed``: the most probable action in every state.
 
     Each group is described by the same small network, together with the frame; mean and greatest of
     these descriptions tell about the whole; from both come the preferences for merging and for
@@ -83,7 +80,7 @@ class Agent:
             reason = " ".join(str(error).split())
             raise InputError(f"the partitioner's policy {path} cannot be read: {reason}") from error
 
-    def __call__(self, state: State, step: int) -> tuple[int, ...]:
+    def __call__(self, state: State, step: int) -> int:
         rows, frame = state.observed(step)
         count = min(len(state.groups), MOST)
         logits = self.preferences(rows[:count].clip(-10, 10), frame.clip(-10, 10))
@@ -92,10 +89,7 @@ class Agent:
         preference[1 : 1 + count] = logits[1 : 1 + count]
         preference[1 + MOST : 1 + MOST + count] = logits[1 + count :]
         preference[~state.possible()] = -np.inf
-        first = np.argsort(-preference, kind="stable")[:TRIED].tolist()
-        if first[0] == 0:
-            return ()
-        return tuple(action for action in first if action and preference[action] > -np.inf)
+        return int(preference.argmax())
 
     def preferences(self, rows: Features, frame: Features) -> Features:
         """Logits for K groups: stop, K merges, K splits; shape (1 + 2 K,).

@@ -14,10 +14,9 @@ from re_pose_ros.partition.base import PartitionSettings
 from re_pose_ros.partition.groups import BINS, Floats, Groups, bin_middles
 from re_pose_ros.partition.looks import Looks
 from re_pose_ros.partition.outlook import Choices, Conditions
-from re_pose_ros.partition.workforce import Workforce
 from re_pose_ros.plan import BlockRequest, Variant
 from re_pose_ros.planning import Assignment, Objective, Options, solve
-from re_pose_ros.planning.costs import STRIDE
+from re_pose_ros.planning.costs import STRIDE, CostModel
 from re_pose_ros.planning.makespan import BlockCost, Network, done_ms, sending_order
 
 LATENCY_SHARE = 0.95
@@ -96,7 +95,7 @@ def chosen_blocks(
     looks: Looks,
     conditions: Conditions,
     workers: Mapping[str, int],
-    workforce: Workforce,
+    costs: CostModel,
     settings: PartitionSettings,
     share: float = 1.0,
     lag_ms: float = 0.0,
@@ -108,19 +107,19 @@ def chosen_blocks(
         looks: taken whatever they are worth; some may be left out where the budget is too small.
         conditions: what there is to look with.
         workers: slots by name.
-        workforce: costs of the workers.
+        costs: of the workers.
         settings: budget and objective.
         share: of the time that is left, what is planned with at first; that of the frame before.
         lag_ms: by how much frames are done later than was expected.
     """
-    task = _task(groups, looks, conditions, workers, workforce)
+    task = _task(groups, looks, conditions, workers, costs)
     if not len(task.extent):
         return Chosen((), 0.0, 0.0, (), share)
-    overhead = workforce.costs.overhead_ms + lag_ms
+    overhead = costs.overhead_ms + lag_ms
     budget = max(settings.budget_ms - overhead, 1.0)
     found: _Found | None = None
     for _ in range(1 + ROUNDS):
-        new = _simulated(task, _solved(task, share * budget, workforce, settings), workforce)
+        new = _simulated(task, _solved(task, share * budget, costs, settings), costs)
         if found is None or new.late <= budget or new.late < found.late:
             found = new
         ratio = budget / max(new.late, 1e-3)
@@ -134,11 +133,11 @@ def chosen_blocks(
         if new.late <= budget * (1 + TOLERATED):
             break
     assert found is not None
-    found = _in_time(task, found, budget * (1 + TOLERATED), workforce)
+    found = _in_time(task, found, budget * (1 + TOLERATED), costs)
     return _chosen(task, found, groups.objects.frame_size, overhead, share)
 
 
-def _in_time(task: _Task, found: _Found, budget_ms: float, workforce: Workforce) -> _Found:
+def _in_time(task: _Task, found: _Found, budget_ms: float, costs: CostModel) -> _Found:
     """Without the blocks that would be late, as far as they need not be sent."""
     while found.late > budget_ms:
         late = [
@@ -150,7 +149,7 @@ def _in_time(task: _Task, found: _Found, budget_ms: float, workforce: Workforce)
             break
         worker = found.assignment.worker.copy()
         worker[max(late)[1]] = -1
-        found = _simulated(task, replace(found.assignment, worker=worker), workforce)
+        found = _simulated(task, replace(found.assignment, worker=worker), costs)
     return found
 
 
@@ -159,7 +158,7 @@ def by_rule(
     looks: Looks,
     conditions: Conditions,
     workers: Mapping[str, int],
-    workforce: Workforce,
+    costs: CostModel,
     settings: PartitionSettings,
 ) -> Chosen:
     """As ``chosen_blocks``, without regard to the budget: what planning is compared with.
@@ -168,7 +167,7 @@ def by_rule(
     as in ``clusters``, a look the smallest that is sharp enough; the blocks that take longest go
     first, each to the worker that is done with it first.
     """
-    task = _task(groups, looks, conditions, workers, workforce)
+    task = _task(groups, looks, conditions, workers, costs)
     inputs = conditions.worth.input_size
     scale = conditions.worth.views(task.extent[:, 2:] - task.extent[:, :2]).scale
     below = np.cumsum(task.weight, axis=1) / np.maximum(task.weight.sum(axis=1), 1e-9)[:, None]
@@ -188,8 +187,8 @@ def by_rule(
         free[first] = done[first]
         slots[first] -= 1
     assignment = Assignment(variant, worker, 0.0, 0.0, 0.0, False)
-    found = _simulated(task, assignment, workforce)
-    return _chosen(task, found, groups.objects.frame_size, workforce.costs.overhead_ms, 1.0)
+    found = _simulated(task, assignment, costs)
+    return _chosen(task, found, groups.objects.frame_size, costs.overhead_ms, 1.0)
 
 
 def _chosen(
@@ -211,7 +210,7 @@ def _task(
     looks: Looks,
     conditions: Conditions,
     workers: Mapping[str, int],
-    workforce: Workforce,
+    costs: CostModel,
 ) -> _Task:
     extent = np.concatenate([groups.extent, looks.extent])
     weight = np.concatenate([groups.weight, looks.weight])
@@ -233,7 +232,7 @@ def _task(
         extent,
         weight,
         value,
-        workforce.costs.compute_times(names, variants, views.input_pixels),
+        costs.compute_times(names, variants, views.input_pixels),
         views.image_pixels,
         np.arange(len(extent)) >= begin,
         np.concatenate([np.zeros(begin, bool), looks.required]),
@@ -255,11 +254,10 @@ def _per_weight(groups: Groups) -> Floats:
 def _solved(
     task: _Task,
     limit_ms: float,
-    workforce: Workforce,
+    costs: CostModel,
     settings: PartitionSettings,
 ) -> Assignment:
     """Variants and workers, where each worker waits for its share of one round of sending."""
-    costs = workforce.costs
     send = np.array([costs.sending_ms(worker, 1.0) for worker in task.workers])
     send += costs.encode_ms(1.0)
     # While the first blocks travel nobody works; later ones travel while others are worked on.
@@ -281,12 +279,12 @@ def _solved(
 def _simulated(
     task: _Task,
     assignment: Assignment,
-    workforce: Workforce,
+    costs: CostModel,
 ) -> _Found:
     """In which order to send what was chosen, and when the answers are there."""
     sent = np.flatnonzero(assignment.worker >= 0).tolist()
     network = Network(8.0)  # a kilobyte takes a millisecond
-    sending = [workforce.costs.sending_ms(name, 1.0) for name in task.workers]
+    sending = [costs.sending_ms(name, 1.0) for name in task.workers]
     blocks = []
     for k in sent:
         row, column = int(assignment.worker[k]), int(assignment.variant[k])
@@ -294,9 +292,9 @@ def _simulated(
         blocks.append(
             BlockCost(
                 task.workers[row],
-                workforce.costs.encode_ms(pixels),
+                costs.encode_ms(pixels),
                 round(sending[row] * pixels * 1e3),
-                float(task.compute_ms[row, k, column]) + workforce.costs.settings.link_ms,
+                float(task.compute_ms[row, k, column]) + costs.settings.link_ms,
             )
         )
     order = sending_order(blocks, network)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import Literal
 
@@ -33,7 +34,15 @@ from re_pose_ros.partition.clusters import Clusters
 from re_pose_ros.partition.groups import Groups, Objects, class_counts
 from re_pose_ros.partition.looks import Looks, grid_looks, region_looks
 from re_pose_ros.partition.outlook import Choices, Conditions, outlook
-from re_pose_ros.partition.refine import STEPS, Policy, State, Terms, greedy, refined
+from re_pose_ros.partition.refine import (
+    STEPS,
+    Refiner,
+    State,
+    Terms,
+    followed,
+    greedy,
+    refined,
+)
 from re_pose_ros.partition.workforce import Workforce
 from re_pose_ros.plan import BlockRequest, Expectation
 
@@ -113,7 +122,7 @@ class RePose:
         self.options = options or RePoseOptions()
         self.notes: tuple[str, ...] = ()
         self.expected: Expectation | None = None
-        self._policy = _policy(self.options.refinement)
+        self._refiner = _refiner(self.options.refinement)
         self._workforce = Workforce()
         self._schedule = LookSchedule(LookSettings(every=LOOK_EVERY))
         self._fallback = Clusters(settings)
@@ -280,9 +289,8 @@ class RePose:
         if left.budget_ms < LEAST_LEFT * conditions.budget_ms:
             left = conditions
         state = self._beginning(kept, objects, left)
-        if self._policy is not None:
-            steps = STEPS if self._since_fresh == 0 else STEPS_ON
-            state = refined(state, self._policy, TERMS, steps)
+        if self._refiner is not None:
+            state = self._refiner(state, STEPS if self._since_fresh == 0 else STEPS_ON)
         self._labels = labels_of(state.groups, objects.track_id)
         return state.groups
 
@@ -290,7 +298,7 @@ class RePose:
         """The groups of the frame before, or, now and then if they are better, fresh clusters."""
         self._since_fresh += 1
         before = None
-        if self._policy is not None and self.options.tracking:
+        if self._refiner is not None and self.options.tracking:
             before = carried_over(kept, objects.track_id, self._labels)
         state = None if before is None else State.of(before, left)
         if state is None or self._since_fresh >= FRESH_EVERY:
@@ -309,7 +317,7 @@ class RePose:
     def _chosen(
         self, groups: Groups, looks: Looks, conditions: Conditions, workers: Mapping[str, int]
     ) -> Chosen:
-        everything = groups, looks, conditions, workers, self._workforce, self.settings
+        everything = groups, looks, conditions, workers, self._workforce.costs, self.settings
         if not self.options.knapsack:
             return by_rule(*everything)
         return chosen_blocks(*everything, self._share, self._lag_ms)
@@ -326,10 +334,10 @@ class RePose:
         )
 
 
-def _policy(refinement: Refinement) -> Policy | None:
+def _refiner(refinement: Refinement) -> Refiner | None:
     if refinement == "agent":
-        return Agent.load()
-    return greedy if refinement == "greedy" else None
+        return partial(followed, policy=Agent.load())
+    return partial(refined, policy=greedy, terms=TERMS) if refinement == "greedy" else None
 
 
 def _left(conditions: Conditions, looks: Looks) -> float:

@@ -7,7 +7,7 @@ robot (``partition.agent``) and the greedy alternative.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -120,33 +120,37 @@ class State:
     Attributes:
         groups: K of them.
         conditions: what there is to look with.
-        outlook: of the groups.
         choices: what can be done with them.
         known: per group its two parts, where they are known already.
         steady: of what the agent sees of the frame, what does not change with the groups.
+        near: a price of time that is probably about right.
     """
 
     groups: Groups
     conditions: Conditions
-    outlook: Outlook
     choices: Choices
     known: tuple[Split | None, ...]
     steady: Steady
+    near: float | None = None
 
     @classmethod
     def of(cls, groups: Groups, conditions: Conditions) -> State:
         """The state of these groups."""
         choices = Choices.of(groups.weight, groups.sides, conditions)
-        steady, view = Steady.of(groups.objects, conditions), outlook(choices, conditions)
-        return cls(groups, conditions, view, choices, (None,) * len(groups), steady)
+        steady = Steady.of(groups.objects, conditions)
+        return cls(groups, conditions, choices, (None,) * len(groups), steady)
 
     def _followed_by(self, groups: Groups, choices: Choices) -> State:
         """The state of groups most of which are those of this one."""
-        view = outlook(choices, self.conditions, self.outlook.price)
         splits = zip(self.groups.members, self.changes.splits, strict=True)
         known = {id(own): split for own, split in splits}
         kept = tuple([known.get(id(own)) for own in groups.members])
-        return State(groups, self.conditions, view, choices, kept, self.steady)
+        return State(groups, self.conditions, choices, kept, self.steady, self.outlook.price)
+
+    @cached_property
+    def outlook(self) -> Outlook:
+        """What a plan for the groups would achieve."""
+        return outlook(self.choices, self.conditions, self.near)
 
     @cached_property
     def closest(self) -> NDArray[np.int64]:
@@ -344,37 +348,50 @@ def _frame_features(state: State) -> Features:
     )
 
 
-Policy = Callable[[State, int], Sequence[int]]
-"""The actions to try in a state, the preferred one first, given the number of steps so far, of
-``STEPS``; none where it stops."""
+Policy = Callable[[State, int], int]
+"""The action in a state, given the number of changes so far, of ``STEPS``."""
+
+Refiner = Callable[[State, int], State]
+"""What becomes of groups in a frame in which so many changes may be made."""
 
 
-def refined(state: State, policy: Policy, terms: Terms | None = None, steps: int = STEPS) -> State:
+def followed(state: State, steps: int, policy: Policy) -> State:
+    """Where a policy leads to from ``state`` on: the state in which it stops.
+
+    Or chooses what cannot be done, or has made ``steps`` changes. Where fewer than ``STEPS`` may be
+    made, the policy is told that the others are made already, so that it knows how many are left.
+    """
+    for after in _path(state, steps, policy):
+        state = after
+    return state
+
+
+def refined(state: State, steps: int, policy: Policy, terms: Terms | None = None) -> State:
     """The best state that a policy comes by, from ``state`` on, which is among them.
 
-    Of the actions that the policy would try in a state, the preferred one leads on; the others are
-    looked at, too. It goes on until the policy stops, prefers what cannot be done, or has made
-    ``steps`` changes, or ``PATIENCE`` in a row that led to nothing better. Where fewer than
-    ``STEPS`` may be made, the policy is told that the others are made already, so that it knows how
-    many are left.
+    As ``followed``, but for ``PATIENCE`` changes in a row that lead to nothing better at most.
     """
     terms = terms or Terms()
-    best, best_score, found_at = state, state.score(terms), 0
-    for step in range(steps):
-        if step - found_at >= PATIENCE:
+    best, best_score, since = state, state.score(terms), 0
+    for after in _path(state, steps, policy):
+        score, since = after.score(terms), since + 1
+        if score > best_score:
+            best, best_score, since = after, score, 0
+        if since >= PATIENCE:
             break
-        tried = [state.applied(action) for action in policy(state, STEPS - steps + step)]
-        if not tried or tried[0] is None:
-            break
-        state = tried[0]
-        for after in filter(None, tried):
-            score = after.score(terms)
-            if score > best_score:
-                best, best_score, found_at = after, score, step + 1
     return best
 
 
-def greedy(state: State, step: int) -> tuple[int, ...]:
+def _path(state: State, steps: int, policy: Policy) -> Iterator[State]:
+    for step in range(STEPS - steps, STEPS):
+        after = state.applied(policy(state, step))
+        if after is None:
+            return
+        state = after
+        yield state
+
+
+def greedy(state: State, step: int) -> int:
     """The action that gains most at the present price of time; stops where none does."""
     del step
     net, _ = state.choices.best(state.outlook.price)
@@ -385,5 +402,4 @@ def greedy(state: State, step: int) -> tuple[int, ...]:
     gains[1 : 1 + len(order)] = np.where(state.closest[order] >= 0, merge[order], -np.inf)
     can = state.possible()[1 + MOST : 1 + MOST + len(order)]
     gains[1 + MOST : 1 + MOST + len(order)] = np.where(can, split[order], -np.inf)
-    best = int(gains.argmax())
-    return (best,) if best else ()
+    return int(gains.argmax())

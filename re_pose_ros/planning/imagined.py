@@ -53,8 +53,8 @@ class Imagined:
         corners = np.array(planned.block.xyxy, np.float64)
         boxes = truth.xyxy.astype(np.float64)
         sizes = np.sqrt(box_areas(boxes))
-        shown = intersections(boxes, corners[None])[:, 0] / np.maximum(sizes, 1e-9) ** 2
-        chance = self._recall(planned.request, sizes) * np.square(shown)
+        shown = _shown(boxes, planned.request)
+        chance = self.chances(planned.request, boxes)
         drawn = random.random(len(truth))
         sure = drawn < chance
         kept = sure | ((drawn < chance + WEAK * (1 - chance)) & (shown > 0.3))
@@ -67,6 +67,11 @@ class Imagined:
         found = Detections.of(boxes[kept], confidence[kept], truth.class_id[kept])
         parts = [found, self._doubles(found), self._nothing(planned)]
         return _within(Detections.concatenate(parts), corners)
+
+    def chances(self, request: BlockRequest, boxes: Floats) -> Floats:
+        """(N,) with which each of the objects with these (N, 4) boxes is found in a block."""
+        recall = self._recall(request, np.sqrt(box_areas(boxes)))
+        return np.asarray(recall * np.square(_shown(boxes, request)))
 
     def cost(self, planned: PlannedBlock) -> BlockCost:
         """What the block might take, on a worker whose times are those of the profile."""
@@ -115,6 +120,13 @@ class Imagined:
         )
         classes = random.integers(0, len(self._profile.labels), count)
         return Detections.of(np.concatenate([corner, corner + side], axis=1), confidence, classes)
+
+
+def _shown(boxes: Floats, request: BlockRequest) -> Floats:
+    """(N,) share of each box that the block shows."""
+    corners = np.array(request.block.xyxy, np.float64)
+    shared = intersections(boxes, corners[None])[:, 0]
+    return np.asarray(shared / np.maximum(box_areas(boxes), 1e-18))
 
 
 def _within(found: Detections, corners: Floats) -> Detections:

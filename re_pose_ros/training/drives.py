@@ -9,7 +9,9 @@ before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +32,17 @@ from re_pose_ros.partition.base import (
     PartitionContext,
     PartitionSettings,
 )
-from re_pose_ros.partition.groups import Floats, Objects
+from re_pose_ros.partition.groups import Floats, Groups, Objects
+from re_pose_ros.partition.looks import Looks
 from re_pose_ros.partition.outlook import Conditions
 from re_pose_ros.partition.re_pose import STEPS_ON, RePose, RePoseOptions
-from re_pose_ros.partition.refine import STEPS, Policy, State, greedy
+from re_pose_ros.partition.refine import STEPS, Policy, Refiner, State, greedy, refined
 from re_pose_ros.plan import Plan, Variant
 from re_pose_ros.planning.costs import STRIDE, profiled_pixels
 from re_pose_ros.planning.imagined import BYTES_PER_PIXEL, SURE, Imagined
 from re_pose_ros.planning.makespan import Network
 from re_pose_ros.training.layouts import Layout
+from re_pose_ros.training.situation import Situation
 
 FRAMES = 10
 """Of a drive."""
@@ -52,17 +56,24 @@ _ASTRAY = 0.15
 """Share of the changes to groups that are made by chance."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Beginning:
     """Where the refinement of a frame begins.
 
     Attributes:
         state: the groups and what there is to look with.
         step: of ``refine.STEPS``, how many are not there to be made.
+        situation: what the plan is made from.
     """
 
     state: State
     step: int
+    situation: Situation
+
+    @cached_property
+    def found(self) -> float:
+        """What a plan would find with the groups as they are; see ``Situation.found``."""
+        return self.situation.found(self.state.groups)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,22 +107,23 @@ def beginnings_of(
     found: list[Beginning] = []
     for own in tqdm(rng.integers(2**31, size=count).tolist(), "driving", unit="drive", leave=False):
         layout = layouts[int(rng.integers(len(layouts)))]
-        found += drive(layout, profiles, own, _straying(rng)).beginnings
+        straying: Refiner = partial(refined, policy=_straying(rng))
+        found += drive(layout, profiles, own, straying).beginnings
     return found
 
 
-def drive(layout: Layout, profiles: Sequence[Profile], seed: int, policy: Policy) -> Drive:
+def drive(layout: Layout, profiles: Sequence[Profile], seed: int, refiner: Refiner) -> Drive:
     """One drive through a layout.
 
-    Networks, workers, link, budget and settings are drawn by chance: a budget for a twentieth to
-    all of the frame in full resolution, a link on which sending all of it takes a tenth to four
+    Networks, workers, link, budget and settings are drawn by chance: a budget for a tenth to all
+    of the frame in full resolution, a link on which sending all of it takes a tenth to four
     times the budget.
 
     Args:
         layout: where objects are, at least one.
         profiles: of networks; the recall of one of them is taken, shifted by up to an octave.
         seed: the same gives the same conditions and objects.
-        policy: what refines the groups.
+        refiner: what becomes of the groups.
     """
     rng = np.random.default_rng([seed, 31])
     profile, speeds, budget, network = _conditions(layout.frame_size, profiles, rng)
@@ -123,8 +135,8 @@ def drive(layout: Layout, profiles: Sequence[Profile], seed: int, policy: Policy
         most_enlarged=float(rng.choice([1.5, 1.5, 2.0])),
         class_balance=float(rng.choice([0.0, 0.5, 0.5, 1.0])),
     )
-    planner = _Watched(settings, policy)
     imagined = Imagined(profile, seed)
+    planner = _Watched(settings, refiner, imagined)
     context = PartitionContext(
         layout.frame_size,
         _SLOTS * len(workers),
@@ -137,6 +149,7 @@ def drive(layout: Layout, profiles: Sequence[Profile], seed: int, policy: Policy
     found = []
     for number, truth in enumerate(_moving(layout, rng)):
         stamp_ns = number * between_ns
+        planner.truth = truth
         requests = planner.partition(replace(context, stamp_ns=stamp_ns))
         plan = Plan(number, "", assign(requests, context.workers, speed=workers))
         answers = {own.slot: imagined.answer(own, truth) for own in plan.blocks}
@@ -164,26 +177,49 @@ def _found(detections: Detections, truth: GroundTruth) -> NDArray[np.bool_]:
 
 
 class _Watched(RePose):
-    """A planner that remembers where refinement began."""
+    """A planner that remembers where refinement began, and what was there to be found."""
 
-    def __init__(self, settings: PartitionSettings, policy: Policy) -> None:
+    truth: GroundTruth
+
+    def __init__(self, settings: PartitionSettings, refiner: Refiner, imagined: Imagined) -> None:
         super().__init__(settings, RePoseOptions("greedy"), "watched")
-        self._policy = policy
+        self._refiner = refiner
+        self._imagined = imagined
         self.beginnings: list[Beginning] = []
+
+    def _groups(
+        self,
+        objects: ObjectDistribution,
+        context: PartitionContext,
+        conditions: Conditions,
+        looks: Looks,
+    ) -> Groups:
+        self._situation = Situation(
+            looks,
+            conditions,
+            dict(context.workers),
+            deepcopy(self._workforce.costs),
+            self.settings,
+            self._share,
+            self._lag_ms,
+            self.truth,
+            self._imagined,
+        )
+        return super()._groups(objects, context, conditions, looks)
 
     def _beginning(self, kept: Objects, objects: ObjectDistribution, left: Conditions) -> State:
         state = super()._beginning(kept, objects, left)
         step = 0 if self._since_fresh == 0 else STEPS - STEPS_ON
-        self.beginnings.append(Beginning(state, step))
+        self.beginnings.append(Beginning(state, step, self._situation))
         return state
 
 
 def _straying(rng: np.random.Generator) -> Policy:
     """Greedy, with changes by chance, so that groups are not only those that greedy would make."""
 
-    def policy(state: State, step: int) -> tuple[int, ...]:
+    def policy(state: State, step: int) -> int:
         if rng.random() < _ASTRAY:
-            return (int(rng.choice(np.flatnonzero(state.possible()))),)
+            return int(rng.choice(np.flatnonzero(state.possible())))
         return greedy(state, step)
 
     return policy
@@ -211,7 +247,7 @@ def _conditions(
         speeds = rng.uniform(0.3, 1.0, len(speeds)).tolist()
     wide, high = canvas_size(frame_size, max(frame_size), STRIDE)
     native = pixel * wide * high
-    budget = native * float(np.exp(rng.uniform(np.log(0.05), 0.0))) / sum(speeds)
+    budget = native * float(np.exp(rng.uniform(np.log(0.1), 0.0))) / sum(speeds)
     budget = max(budget, 2 * entries[0].time_ms / max(speeds))
     send = budget * float(np.exp(rng.uniform(np.log(0.1), np.log(4.0))))
     network = Network(8e-3 * BYTES_PER_PIXEL * frame_size[0] * frame_size[1] / send)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def led_astray(beginning: Beginning, rng: np.random.Generator) -> Beginning:
     state = beginning.state
     for _ in range(int(rng.integers(1, 5))):
         state = state.applied(int(rng.integers(1, ACTIONS))) or state
-    return Beginning(state, 0)
+    return replace(beginning, state=state, step=0)
 
 
 class PartitionEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
@@ -56,22 +57,24 @@ class PartitionEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
 
     Episodes have as many steps as the robot makes in that frame. Observation: ``observation``, and
     zeros at the end, where nothing can be done any more. Actions: those of ``refine.ACTIONS``.
-    Reward: by how much the best score (``State.score``) so far is surpassed, times
-    ``REWARD_SCALE``, since the robot takes the best state that the agent comes by; each step costs
-    a little, so that it stops where nothing is to be had. Sum of rewards and its form are ours.
+    Reward: in the end, by how much more of the objects the plan for the last groups would really
+    find than the plan for those that the frame began with (``Situation.found``), times
+    ``REWARD_SCALE``; with ``terms``, by how much better the planner thinks that they are
+    (``State.score``), which is known a hundred times as soon. Each step costs a little, so that the
+    agent stops where nothing is to be had. All of this is ours.
     """
 
     def __init__(
         self,
         beginnings: Sequence[Beginning],
         terms: Terms | None = None,
-        step_cost: float = 0.01,
+        step_cost: float = 0.005,
     ) -> None:
-        """``beginnings``: at least one."""
+        """At least one beginning; ``terms`` for being rewarded by the score."""
         self.observation_space = gymnasium.spaces.Box(-10.0, 10.0, (OBSERVED,), np.float32)
         self.action_space = gymnasium.spaces.Discrete(ACTIONS)
         self._beginnings = beginnings
-        self._terms = terms or Terms()
+        self._terms = terms
         self._cost = step_cost
 
     def reset(
@@ -82,7 +85,7 @@ class PartitionEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         chosen = self._beginnings[int(self.np_random.integers(len(self._beginnings)))]
         beginning = led_astray(chosen, self.np_random)
         self._state, self._step = beginning.state, beginning.step
-        self._best = self._first = self._state.score(self._terms)
+        self._chosen = chosen
         return observation(self._state, self._step), {}
 
     def step(
@@ -93,17 +96,20 @@ class PartitionEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
         reward, stops = -self._cost, int(action) == 0
         if after is not None:
             self._state = after
-            score = after.score(self._terms)
-            reward += REWARD_SCALE * max(score - self._best, 0.0)
-            self._best = max(self._best, score)
         elif not stops:
             reward += IMPOSSIBLE
         # The agent sees the step, so that running out of them is an end, not an interruption.
-        ends = stops or self._step >= STEPS
-        if ends:
-            info = {"gain": self._best - self._first}
-            return np.zeros(OBSERVED, np.float32), float(reward), True, False, info
+        if stops or self._step >= STEPS:
+            gain = self._gain()
+            reward += REWARD_SCALE * gain
+            return np.zeros(OBSERVED, np.float32), float(reward), True, False, {"gain": gain}
         return observation(self._state, self._step), float(reward), False, False, {}
+
+    def _gain(self) -> float:
+        chosen, state = self._chosen, self._state
+        if self._terms is not None:
+            return state.score(self._terms) - chosen.state.score(self._terms)
+        return chosen.situation.found(state.groups) - chosen.found
 
 
 def shipped_profiles() -> list[Profile]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,28 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from re_pose_ros.partition.agent import Agent
-from re_pose_ros.partition.refine import STEPS, Policy, State, Terms, greedy, refined
+from re_pose_ros.partition.refine import (
+    STEPS,
+    Refiner,
+    State,
+    Terms,
+    followed,
+    greedy,
+    refined,
+)
 from re_pose_ros.provenance import commit, machine
-from re_pose_ros.training.drives import FRAMES, beginnings_of, drive
+from re_pose_ros.training.drives import FRAMES, Beginning, beginnings_of, drive
 from re_pose_ros.training.layouts import Layout
 from re_pose_ros.training.partition_env import shipped_profiles
 
 _SEARCH_STEPS, _SEARCHED = 300, 60
 _TERMS = Terms()
+_GREEDY: Refiner = partial(refined, policy=greedy, terms=_TERMS)
 _SEED = 7
 
 
 def judge(layouts: Sequence[Layout], agents: Mapping[str, Agent], count: int) -> dict[str, Any]:
-    """Scores and times of agents and of what they are compared with, in imagined drives.
+    """How good agents, and what they are compared with, are in imagined drives.
 
     Args:
         layouts: where objects are; none that was trained on.
@@ -33,41 +43,49 @@ def judge(layouts: Sequence[Layout], agents: Mapping[str, Agent], count: int) ->
         count: drives.
 
     Returns:
-        ``score``: mean ``State.score`` by method over the same frames, refined by as many changes
-        as on the robot (``frame``) and by up to ``STEPS`` (``longer``); ``ms``: processor time of
-        the former; ``wins``: share of the frames in which a method is better than ``greedy``, and
-        in which it is worse; ``found``: mean share of the objects that are found where each method
-        goes on from its own groups, and ``found_std``, the standard error of its difference to
-        ``greedy``; ``searched``: ``longer`` on some of the frames, beside simulated annealing
-        with 300 evaluations, which takes far too long for a robot.
+        By method, each with the standard error of its difference to ``greedy`` (``errors``):
+        ``found``, the mean share of the objects that are found where each method goes on from its
+        own groups; ``frame``, the same to be expected of single frames (``Situation.found``) that
+        all methods begin alike, with as many changes as on the robot. ``score``: mean
+        ``State.score`` in these frames; ``ms``: processor time; ``wins``: share of the frames in
+        which a method is expected to find more than ``greedy``, and less. ``searched``: ``score``
+        and ``frame`` in some of the frames, beside simulated annealing of the score with 300
+        evaluations, which takes far too long for a robot.
     """
     useful = [layout for layout in layouts if len(layout.boxes) >= 2]
     profiles = shipped_profiles()
-    methods: dict[str, Policy] = {"greedy": greedy, **agents}
+    methods: dict[str, Refiner] = {"none": _as_it_was, "greedy": _GREEDY}
+    methods |= {name: partial(followed, policy=agent) for name, agent in agents.items()}
     beginnings = beginnings_of(useful, profiles, count, _SEED)
     total = len(beginnings)
-    frame = {name: np.zeros(total) for name in ("none", *methods)}
-    longer = {name: np.zeros(total) for name in ("none", *methods)}
+    score = {name: np.zeros(total) for name in methods}
+    frame = {name: np.zeros(total) for name in methods}
     seconds = dict.fromkeys(methods, 0.0)
     for k, beginning in enumerate(tqdm(beginnings, "judging", unit="frame", disable=None)):
-        state, steps = beginning.state, STEPS - beginning.step
-        frame["none"][k] = longer["none"][k] = state.score(_TERMS)
-        for name, policy in methods.items():
-            fresh = State.of(state.groups, state.conditions)  # nothing of it is known yet
+        for name, refiner in methods.items():
+            # Nothing is known of it yet.
+            fresh = State.of(beginning.state.groups, beginning.state.conditions)
             begin = time.process_time()
-            after = refined(fresh, policy, _TERMS, steps)
+            after = refiner(fresh, STEPS - beginning.step)
             seconds[name] += time.process_time() - begin
-            frame[name][k] = after.score(_TERMS)
-            longer[name][k] = refined(state, policy, _TERMS).score(_TERMS)
+            score[name][k] = after.score(_TERMS)
+            frame[name][k] = beginning.situation.found(after.groups)
     few = np.unique(np.linspace(0, total - 1, min(_SEARCHED, total)).astype(int))
-    searched = [_annealed(beginnings[k].state, np.random.default_rng([8, k])) for k in few]
+    searched = _searched([beginnings[k] for k in few])
+    searched |= {
+        name: {"score": _mean(score[name][few]), "frame": _mean(frame[name][few])}
+        for name in methods
+    }
     found = _found(useful, methods, count)
     return {
         "drives": count,
         "frames": total,
-        "score": {
-            name: {"frame": _mean(frame[name]), "longer": _mean(longer[name])} for name in frame
+        "found": {name: _mean(shares) for name, shares in found.items()},
+        "frame": {name: _mean(shares) for name, shares in frame.items()},
+        "errors": {
+            name: {"found": _error(found, name), "frame": _error(frame, name)} for name in methods
         },
+        "score": {name: _mean(values) for name, values in score.items()},
         "wins": {
             name: {
                 "better": _mean(frame[name] > frame["greedy"] + 1e-9),
@@ -75,22 +93,31 @@ def judge(layouts: Sequence[Layout], agents: Mapping[str, Agent], count: int) ->
             }
             for name in agents
         },
-        "found": {name: _mean(shares) for name, shares in found.items()},
-        "found_std": {
-            name: round(float((shares - found["greedy"]).std() / np.sqrt(count)), 5)
-            for name, shares in found.items()
-        },
         "ms": {name: round(1e3 * spent / total, 3) for name, spent in seconds.items()},
-        "searched": {
-            "frames": len(few),
-            "annealing": _mean(np.array(searched)),
-            **{name: _mean(longer[name][few]) for name in longer},
-        },
+        "searched": {"frames": len(few), **searched},
     }
 
 
+def _as_it_was(state: State, steps: int) -> State:
+    del steps
+    return state
+
+
+def _error(shares: Mapping[str, NDArray[np.float64]], name: str) -> float:
+    """Standard error of the mean difference to greedy."""
+    difference = shares[name] - shares["greedy"]
+    return round(float(difference.std() / np.sqrt(len(difference))), 5)
+
+
+def _searched(beginnings: Sequence[Beginning]) -> dict[str, dict[str, float]]:
+    best = [_annealed(own.state, np.random.default_rng([8, k])) for k, own in enumerate(beginnings)]
+    frame = [own.situation.found(to.groups) for own, to in zip(beginnings, best, strict=True)]
+    score = [to.score(_TERMS) for to in best]
+    return {"annealing": {"score": _mean(score), "frame": _mean(frame)}}
+
+
 def _found(
-    layouts: Sequence[Layout], methods: Mapping[str, Policy], count: int
+    layouts: Sequence[Layout], methods: Mapping[str, Refiner], count: int
 ) -> dict[str, NDArray[np.float64]]:
     """By method the share of the objects found in each of so many drives."""
     profiles = shipped_profiles()
@@ -98,8 +125,8 @@ def _found(
     found: dict[str, list[float]] = {name: [] for name in methods}
     for _ in tqdm(range(count), "driving", unit="drive", disable=None):
         layout, seed = layouts[int(rng.integers(len(layouts)))], int(rng.integers(2**31))
-        for name, policy in methods.items():
-            found[name].append(drive(layout, profiles, seed, policy).found)
+        for name, refiner in methods.items():
+            found[name].append(drive(layout, profiles, seed, refiner).found)
     return {name: np.array(shares) for name, shares in found.items()}
 
 
@@ -114,7 +141,7 @@ def report(
         shipped: the agent that was chosen.
         data: what was judged on, in words.
     """
-    gains = [result["score"][name]["frame"] for name in trainings]
+    gains = [result["found"][name] for name in trainings]
     return {
         "data": data,
         "machine": machine(),
@@ -138,9 +165,10 @@ def write(content: Mapping[str, Any], folder: Path) -> None:
     _draw(content, folder / "partitioner.png")
 
 
-def _annealed(state: State, rng: np.random.Generator) -> float:
-    """The best score that simulated annealing over the agent's actions comes by."""
-    score = best = state.score(_TERMS)
+def _annealed(state: State, rng: np.random.Generator) -> State:
+    """The state with the best score that simulated annealing over the agent's actions comes by."""
+    best, score = state, state.score(_TERMS)
+    most = score
     for k in range(_SEARCH_STEPS):
         heat = 0.02 * (1 - k / _SEARCH_STEPS) + 1e-4
         possible = np.flatnonzero(state.possible())[1:]
@@ -152,7 +180,8 @@ def _annealed(state: State, rng: np.random.Generator) -> float:
         new = after.score(_TERMS)
         if new > score or rng.random() < np.exp((new - score) / heat):
             state, score = after, new
-            best = max(best, score)
+            if score > most:
+                best, most = state, score
     return best
 
 
@@ -169,15 +198,15 @@ def _thinned(curve: Sequence[Mapping[str, float]], points: int = 40) -> list[dic
 
 
 def _markdown(content: Mapping[str, Any]) -> str:
-    score, searched, times = content["score"], content["searched"], content["ms"]
-    found, errors = content["found"], content["found_std"]
+    found, frame, score = content["found"], content["frame"], content["score"]
+    errors, searched, times = content["errors"], content["searched"], content["ms"]
     rows = [
-        f"| {name} | {score[name]['frame']:.4f} | {score[name]['longer']:.4f} "
-        f"| {searched[name]:.4f} | {_shown(found.get(name), 4)} | {_shown(errors.get(name), 4)} "
-        f"| {_shown(times.get(name), 1)} |"
-        for name in score
+        f"| {name} | {found[name]:.4f} | {errors[name]['found']:.4f} | {frame[name]:.4f} "
+        f"| {errors[name]['frame']:.4f} | {score[name]:.4f} | {searched[name]['frame']:.4f} "
+        f"| {searched[name]['score']:.4f} | {times[name]:.1f} |"
+        for name in found
     ]
-    agents = content["agents"]
+    agents, annealing = content["agents"], searched["annealing"]
     return "\n".join(
         [
             "# The partitioner's agent",
@@ -185,30 +214,29 @@ def _markdown(content: Mapping[str, Any]) -> str:
             "Trained by `python -m re_pose_ros train partitioner` (PPO of stable-baselines3).",
             f"Judged on {content['data']}: {content['drives']} imagined drives of {FRAMES} frames",
             "(`training/drives.py`) with networks, workers, links, budgets and settings drawn by",
-            "chance. The score is the share of the objects that the planner's relaxation expects",
-            "to find within the budget, less a tenth of the share of the budget that is used",
-            "(`refine.Terms`). The same groups are refined by each method: with as many changes",
-            f"as on the robot, with up to {content['steps_per_frame']}, and with as many on the",
-            "frames that annealing was run on. Found is the share of the objects that are really",
-            "found where each method goes on from its own groups, with the standard error of its",
-            "difference to greedy. Times are processor time per frame.",
+            "chance. Found is the share of the objects that are found where each method goes on",
+            "from its own groups, with the standard error of its difference to greedy. Expected is",
+            "the same for frames that all begin alike (`Situation.found`), which is what agents",
+            "are rewarded for. The score is what the planner thinks of these groups: the share of",
+            "the objects that its relaxation expects to find within the budget, less a tenth of",
+            "the share of the budget that is used (`refine.Terms`). Searched are the two on those",
+            f"{searched['frames']} frames that simulated annealing of the score was run on, with",
+            f"{_SEARCH_STEPS} evaluations. Times are processor time per frame.",
             "",
-            "| method | as on the robot | longer | searched | found | error | ms |",
-            "|---|---|---|---|---|---|---|",
+            "| method | found | error | expected | error | score | searched: expected | score "
+            "| ms |",
+            "|---|---|---|---|---|---|---|---|---|",
             *rows,
-            f"| annealing, 300 evaluations | | | {searched['annealing']:.4f} | | | |",
+            f"| annealing | | | | | | {annealing['frame']:.4f} | {annealing['score']:.4f} | |",
             "",
-            f"Agents of {len(content['training'])} seeds: {agents['mean']:.4f}, standard deviation"
-            f" {agents['std']:.4f}. Shipped is `{content['shipped']}`, the best on other scenes.",
+            f"Agents of {len(content['training'])} seeds find {agents['mean']:.4f}, standard"
+            f" deviation {agents['std']:.4f}. Shipped is `{content['shipped']}`, of which most is"
+            " expected on other scenes.",
             "",
             "![training curves](partitioner.png)",
             "",
         ]
     )
-
-
-def _shown(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _draw(content: Mapping[str, Any], path: Path) -> None:
@@ -220,12 +248,12 @@ def _draw(content: Mapping[str, Any], path: Path) -> None:
         curve = made["curve"]
         axes.plot([p["steps"] for p in curve], [p["gain"] for p in curve], label=name)
     axes.set_xlabel("steps")
-    axes.set_ylabel("gain of the score per episode")
+    axes.set_ylabel("gain per episode")
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=90)
 
 
 def best_of(result: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The agent with the highest score, with as many changes as on the robot."""
-    return max(names, key=lambda name: (result["score"][name]["frame"], name))
+    """The agent that is expected to find most in single frames, which is surest to tell."""
+    return max(names, key=lambda name: (result["frame"][name], name))

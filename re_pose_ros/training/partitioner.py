@@ -8,7 +8,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _BATCH, _EPOCHS = 512, 4
 _LEARNING_RATE, _ENTROPY = 7e-4, 0.005
 _KEEP_EVERY = 20
 _LEAST_SIDE = 2.0
-_DRIVES = 600
+_DRIVES = 800
 
 CHOICE_SEED, REPORT_SEED = 500, 900
 """First seeds of the scenes that the best agent is chosen on, and that are reported on."""
@@ -44,13 +44,13 @@ class PartitionerTraining:
     Attributes:
         seed: of the first weights and of what is drawn, 0 to 1000.
         steps: of all environments together.
-        terms: what it is rewarded for.
+        terms: of the planner's score that it is rewarded for; None: for what is really found.
         discount: of rewards in later steps, 0 to 1.
     """
 
     seed: int = 0
-    steps: int = 400_000
-    terms: Terms = field(default_factory=Terms)
+    steps: int = 300_000
+    terms: Terms | None = None
     discount: float = 0.99
 
     def __post_init__(self) -> None:
@@ -159,14 +159,14 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def terms_of(text: str) -> Terms:
-    """Terms as ``found=1,makespan=0.1``; those not named are 0, and no text is the usual ones.
+def terms_of(text: str) -> Terms | None:
+    """Terms as ``found=1,makespan=0.1``; those not named are 0, and no text is None.
 
     Raises:
         InputError: an unknown term, or a weight that is no number.
     """
     if not text:
-        return Terms()
+        return None
     known = dict.fromkeys(asdict(Terms()), 0.0)
     for item in text.split(","):
         name, _, weight = item.partition("=")
@@ -183,8 +183,8 @@ def terms_of(text: str) -> Terms:
 
 def name_of(training: PartitionerTraining) -> str:
     """File name of a training: its seed and what is not as usual."""
-    usual, own = asdict(Terms()), asdict(training.terms)
-    changed = [f"{key}{own[key]:g}" for key in own if own[key] != usual[key]]
+    terms = {} if training.terms is None else asdict(training.terms)
+    changed = [f"{key}{weight:g}" for key, weight in terms.items() if weight]
     if training.discount != PartitionerTraining().discount:
         changed.append(f"discount{training.discount:g}")
     if training.steps != PartitionerTraining().steps:
