@@ -60,7 +60,7 @@ class PartitionEnv(gymnasium.Env[NDArray[np.float32], np.int64]):
     Reward: in the end, by how much more of the objects the plan for the last groups would really
     find than the plan for those that the frame began with (``Situation.found``), times
     ``REWARD_SCALE``; with ``terms``, by how much better the planner thinks that they are
-    (``State.score``), which is known a hundred times as soon. Each step costs a little, so that the
+    (``State.score``), which is known far sooner. Each step costs a little, so that the
     agent stops where nothing is to be had. All of this is ours.
     """
 
