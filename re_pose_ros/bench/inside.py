@@ -13,7 +13,7 @@ PARTS: Mapping[str, str] = {
     "predict": "distribution.tracker:Tracker.predict",
     "looks": "partition.re_pose:RePose._looks",
     "beginning": "partition.re_pose:RePose._beginning",
-    "refinement": "partition.re_pose:refined",
+    "refinement": "partition.re_pose:RePose._refined",
     "choice": "partition.re_pose:chosen_blocks",
     "update": "distribution.tracker:Tracker.update",
     "costs": "partition.workforce:Workforce.observe",

@@ -288,9 +288,7 @@ class RePose:
         left = replace(conditions, budget_ms=_left(conditions, looks))
         if left.budget_ms < LEAST_LEFT * conditions.budget_ms:
             left = conditions
-        state = self._beginning(kept, objects, left)
-        if self._refiner is not None:
-            state = self._refiner(state, STEPS if self._since_fresh == 0 else STEPS_ON)
+        state = self._refined(self._beginning(kept, objects, left))
         self._labels = labels_of(state.groups, objects.track_id)
         return state.groups
 
@@ -313,6 +311,11 @@ class RePose:
             if state is None or new.score(TERMS) > state.score(TERMS):
                 return new
         return state
+
+    def _refined(self, state: State) -> State:
+        if self._refiner is None:
+            return state
+        return self._refiner(state, STEPS if self._since_fresh == 0 else STEPS_ON)
 
     def _chosen(
         self, groups: Groups, looks: Looks, conditions: Conditions, workers: Mapping[str, int]
