@@ -119,7 +119,7 @@ def test_rewards_add_up_to_what_was_gained(seed: int, terms: Terms | None) -> No
 
 
 def test_what_is_gained_is_what_the_plan_in_the_end_finds_more() -> None:
-    (begun,) = (own for own in BEGINNINGS[3:4])
+    begun = BEGINNINGS[3]
     env = PartitionEnv([begun])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(partition_env, "ASTRAY", 0.0)
