@@ -8,13 +8,14 @@ from functools import partial
 import numpy as np
 import partition_cases as cases
 import pytest
+from numpy.typing import NDArray
 
-from re_pose_ros.geometry import Block
+from re_pose_ros.geometry import Block, intersections
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.partition.groups import Groups
 from re_pose_ros.partition.re_pose import STEPS_ON
 from re_pose_ros.partition.refine import STEPS, State, greedy, refined
-from re_pose_ros.plan import BlockRequest, PlannedBlock, Slot
+from re_pose_ros.plan import BlockRequest, PlannedBlock, Slot, Variant
 from re_pose_ros.planning.imagined import Imagined
 from re_pose_ros.training import drives
 from re_pose_ros.training.drives import FRAMES, beginnings_of, drive
@@ -117,14 +118,47 @@ def test_where_nothing_is_there_a_plan_finds_nothing() -> None:
     assert nothing.found(own.state.groups) == 0
 
 
+def apart(truth: GroundTruth) -> GroundTruth:
+    """Those objects that cannot be taken for one another."""
+    shared = intersections(truth.xyxy.astype(np.float64), truth.xyxy.astype(np.float64))
+    return truth.take(np.flatnonzero((shared > 0).sum(axis=1) == 1))
+
+
+def test_what_is_missed_once_is_likely_to_be_missed_again() -> None:
+    """In any frame, as long as it is the same track; on average as often as the profile says."""
+    profile = PROFILES[0]
+    size = 12.0
+    corner = np.stack(np.meshgrid(np.arange(40), np.arange(25)), axis=-1).reshape(-1, 2) * 24.0
+    boxes = np.concatenate([corner, corner + size], axis=1) + 6
+    truth = GroundTruth.of(boxes, 0, track_id=np.arange(len(boxes)))
+    planned = PlannedBlock(
+        Slot("edge_0", 0), BlockRequest(Block(0, 0, 960, 640), Variant("scene-n", 960))
+    )
+    accuracy = profile.find(planned.request.variant).accuracy
+    recall = float(accuracy.expected_recall(size))
+    assert 0.2 < recall < 0.8
+
+    def twice(truth: GroundTruth) -> NDArray[np.float64]:
+        imagined = Imagined(profile, 3)
+        chances = [imagined.chances(planned.request, truth) for _ in range(2)]
+        assert (chances[0] == chances[1]).all()
+        assert chances[0].mean() == pytest.approx(recall, abs=0.05)
+        answers = [imagined.answer(planned, truth) for _ in range(2)]
+        sure = [own.take(own.confidence >= 0.25) for own in answers]
+        return np.corrcoef([drives._found(own, truth) for own in sure])[0, 1]
+
+    assert 0.5 < twice(truth) < 0.9
+    assert abs(twice(replace(truth, track_id=np.full(len(boxes), -1)))) < 0.15
+
+
 def test_what_is_expected_is_what_is_found_on_average() -> None:
     """Of the objects of single blocks, over many answers."""
-    profile, truth = PROFILES[0], drives._moving(layout(3, 60), np.random.default_rng(1))[0]
+    profile, truth = PROFILES[0], apart(drives._moving(layout(3, 60), np.random.default_rng(1))[0])
     variant = profile.variants[-1].variant
     request = BlockRequest(Block(600, 300, 1200, 900), variant)
     planned = PlannedBlock(Slot("edge_0", 0), request)
     imagined = Imagined(profile, 0)
-    chances = imagined.chances(request, truth.xyxy.astype(np.float64))
+    chances = imagined.chances(request, truth)
     inside = (truth.xyxy[:, :2] >= (600, 300)).all(1) & (truth.xyxy[:, 2:] <= (1800, 1200)).all(1)
     assert 3 < inside.sum() < len(truth)
     found = np.zeros(len(truth))

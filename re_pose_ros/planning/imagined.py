@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from re_pose_ros.detection.preprocess import canvas_size
 from re_pose_ros.detection.profile import Profile, VariantProfile
@@ -23,6 +24,10 @@ SURE = 0.25
 """Detections from this confidence on are what a profile's recall counts."""
 WEAK = 0.5
 """Share of the objects missed that are found with less confidence than ``SURE``."""
+LASTING = 0.9
+"""Correlation of how hard an object is to find from look to look. With ``scene-n`` on frames five
+steps apart of the scenes with seeds 501 to 503, whether objects are found is correlated by 0.6 to
+0.8, at half and at full resolution."""
 DOUBLE, DOUBLE_ERROR = 0.8, 0.2
 """Share of the objects found that are found twice, with less confidence, and by how many sizes
 the second box is off."""
@@ -30,6 +35,8 @@ NOTHING_SURE, NOTHING_WEAK = 0.3, 3.0
 """Detections of nothing per block, with at least the confidence ``SURE`` and with less."""
 TIME_ERROR, SIZE_OF_FILE_ERROR = 0.05, 0.1
 """Standard deviations of the logarithms of block times and of JPEG sizes."""
+_TRACKS = 4096
+"""Tracks that may differ."""
 BYTES_PER_PIXEL, ENCODE_MS_PER_PIXEL = 0.25, 2.6e-6
 """Of a JPEG; 2.4 ms for 1280x720."""
 
@@ -38,7 +45,9 @@ class Imagined:
     """What workers of a profile might answer; the same for the same seed and order of calls.
 
     An object is found with the recall at its size on the network's input, times the square of the
-    share of it that the block shows; boxes and confidences are perturbed. Some are found twice, and
+    share of it that the block shows. What is missed once is likely to be missed again: each object
+    is as hard to find as chance has it (a Gaussian copula, ``LASTING``), for all of its track, or
+    for one block where that is unknown. Boxes and confidences are perturbed. Some are found twice, and
     nothing is taken for something now and then, as often as ``scene-n`` does that on scenes with
     seeds from 500 to 502. All of this is ours.
     """
@@ -46,6 +55,7 @@ class Imagined:
     def __init__(self, profile: Profile, seed: int) -> None:
         self._profile = profile
         self._random = np.random.default_rng(seed)
+        self._lasting = np.random.default_rng([seed, 34]).normal(size=_TRACKS)
 
     def answer(self, planned: PlannedBlock, truth: GroundTruth) -> Detections:
         """What is found in a block, in frame pixels and within the block."""
@@ -54,8 +64,9 @@ class Imagined:
         boxes = truth.xyxy.astype(np.float64)
         sizes = np.sqrt(box_areas(boxes))
         shown = _shown(boxes, planned.request)
-        chance = self.chances(planned.request, boxes)
-        drawn = random.random(len(truth))
+        chance = self._recall(planned.request, sizes) * np.square(shown)
+        hard, spread = self._hardness(truth)
+        drawn = ndtr(hard + spread * random.normal(size=len(truth)))
         sure = drawn < chance
         kept = sure | ((drawn < chance + WEAK * (1 - chance)) & (shown > 0.3))
         noise = random.normal(0.0, 1.0, (len(truth), 4)) * sizes[:, None]
@@ -68,10 +79,18 @@ class Imagined:
         parts = [found, self._doubles(found), self._nothing(planned)]
         return _within(Detections.concatenate(parts), corners)
 
-    def chances(self, request: BlockRequest, boxes: Floats) -> Floats:
-        """(N,) with which each of the objects with these (N, 4) boxes is found in a block."""
+    def chances(self, request: BlockRequest, truth: GroundTruth) -> Floats:
+        """(N,) with which each of the objects is found in a block, hard to find as it is."""
+        boxes = truth.xyxy.astype(np.float64)
         recall = self._recall(request, np.sqrt(box_areas(boxes)))
-        return np.asarray(recall * np.square(_shown(boxes, request)))
+        hard, spread = self._hardness(truth)
+        easy = ndtri(recall * np.square(_shown(boxes, request)))
+        return np.asarray(ndtr((easy - hard) / spread))
+
+    def _hardness(self, truth: GroundTruth) -> tuple[Floats, Floats]:
+        """(N,) what lasts of how hard the objects are to find, and (N,) the spread of the rest."""
+        lasting = np.where(truth.track_id < 0, 0.0, LASTING)
+        return np.sqrt(lasting) * self._lasting[truth.track_id % _TRACKS], np.sqrt(1 - lasting)
 
     def cost(self, planned: PlannedBlock) -> BlockCost:
         """What the block might take, on a worker whose times are those of the profile."""

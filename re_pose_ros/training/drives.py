@@ -294,4 +294,5 @@ def _visible(
 ) -> GroundTruth:
     clipped = boxes.clip(0, (width, height, width, height))
     there = there & ((clipped[:, 2:] - clipped[:, :2]) > 2).all(axis=1)
-    return GroundTruth.of(clipped[there], classes[there])
+    tracks = np.arange(len(boxes))[there]
+    return GroundTruth.of(clipped[there], classes[there], track_id=tracks)

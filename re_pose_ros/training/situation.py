@@ -64,11 +64,10 @@ class Situation:
         count = len(self.truth)
         if not count:
             return 0.0
-        boxes = self.truth.xyxy.astype(np.float64)
-        sizes = np.sqrt(box_areas(boxes))
+        sizes = np.sqrt(box_areas(self.truth.xyxy.astype(np.float64)))
         missed = np.ones(count)
         for request in chosen.requests:
             useful = usefulness(sizes * request.input_scale)
-            missed *= 1 - self.imagined.chances(request, boxes) * useful
+            missed *= 1 - self.imagined.chances(request, self.truth) * useful
         counts = class_counts(self.truth.class_id, np.ones(count), self.settings.class_balance)
         return float((1 - missed) @ counts) / count
