@@ -81,6 +81,7 @@ def test_every_part_of_every_frame_is_timed(tmp_path: Path) -> None:
     assert [of["frames"] for of in found["data"]] == [3, 3] and found["all"]["frames"] == 6
     for of in (*found["data"], found["all"]):
         assert of["blocks"] >= 1 and of["objects"] > 0
+        assert of["least_ms"] == of["wall_ms"], "one replay is all there was"
         for clock in ("wall_ms", "cpu_ms"):
             assert set(of[clock]) == {*PARTS, *inside.PARTS, "before", "total"}
             means = [of[clock][part]["mean"] for part in PARTS]
@@ -123,6 +124,26 @@ def test_the_planner_is_told_the_time_of_the_clock(
     assert np.mean(np.array(told, float)) == pytest.approx(before["mean"], abs=0.01)
 
 
+def test_replays_plan_alike_and_the_fastest_of_each_frame_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[tuple[float | None, tuple[PlannedBlock, ...]]] = []
+    original = Partitioned.observe
+
+    def observe(self: Partitioned, outcome: FrameOutcome) -> None:
+        told.append((outcome.overhead_ms, tuple(outcome.blocks)))
+        original(self, outcome)
+
+    monkeypatch.setattr(Partitioned, "observe", observe)
+    found = bench_overhead(SPECS, OverheadOptions(method="greedy", repeats=3), frames=2)
+    assert len(told) == 12 and told[:4] == told[4:8] == told[8:]
+    for of in (*found["data"], found["all"]):
+        assert of["frames"] in (2, 4)
+        for quantile in ("p50", "max", "mean"):
+            assert of["least_ms"]["total"][quantile] <= of["wall_ms"]["total"][quantile]
+    assert "fastest of 3 replays" in capsys.readouterr().out
+
+
 def test_sequences_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
     original = Partitioned.begin
@@ -141,6 +162,7 @@ def test_sequences_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("--method clusters", "method 'clusters' is no planner"),
         ("--method greedy --workers 0", "workers is 0"),
+        ("--method greedy --repeats 0", "repeats is 0"),
         ("--method greedy --model absent.onnx", "model 'absent.onnx' does not exist"),
         ("--method greedy --json /proc/overhead.json", "cannot be written"),
         ("--method greedy --data absent", "dataset absent does not exist"),

@@ -204,6 +204,7 @@ def _add_overhead(what: Commands[argparse.ArgumentParser]) -> None:
     add("--bandwidth", type=float, default=100.0, help="of the link that all share, Mbit/s")
     add("--seed", type=int, default=0, help="of what detectors are imagined to answer")
     add("--clock", choices=("wall", "cpu"), default="wall", help="that the planner goes by")
+    add("--repeats", type=int, default=1, help="replays; each frame's fastest is reported, too")
     add("--set", action="append", default=[], metavar="node.parameter:=value", help="repeatable")
     add("--json", default="", metavar="FILE", help="for the result")
     overhead.set_defaults(act=_bench_overhead)
@@ -382,6 +383,7 @@ def _bench_overhead(arguments: argparse.Namespace) -> int:
         bandwidth_mbit_s=arguments.bandwidth,
         seed=arguments.seed,
         clock=arguments.clock,
+        repeats=arguments.repeats,
         partition=partition,
         fusion=fusion,
     )

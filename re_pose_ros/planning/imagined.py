@@ -47,9 +47,9 @@ class Imagined:
     An object is found with the recall at its size on the network's input, times the square of the
     share of it that the block shows. What is missed once is likely to be missed again: each object
     is as hard to find as chance has it (a Gaussian copula, ``LASTING``), for all of its track, or
-    for one block where that is unknown. Boxes and confidences are perturbed. Some are found twice, and
-    nothing is taken for something now and then, as often as ``scene-n`` does that on scenes with
-    seeds from 500 to 502. All of this is ours.
+    for one block where that is unknown. Boxes and confidences are perturbed. Some are found twice,
+    and nothing is taken for something now and then, as often as ``scene-n`` does that on scenes
+    with seeds from 500 to 502. All of this is ours.
     """
 
     def __init__(self, profile: Profile, seed: int) -> None:
