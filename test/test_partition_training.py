@@ -6,6 +6,7 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -19,7 +20,7 @@ from re_pose_ros.errors import InputError
 from re_pose_ros.partition.agent import GAIN, SHAPES, Agent
 from re_pose_ros.partition.refine import ACTIONS, MOST, STEPS, State, Terms
 from re_pose_ros.training import partition_env, partition_report, partitioner
-from re_pose_ros.training.drives import beginnings_of
+from re_pose_ros.training.drives import Beginning, beginnings_of
 from re_pose_ros.training.layouts import Layout
 from re_pose_ros.training.partition_env import (
     IMPOSSIBLE,
@@ -241,6 +242,25 @@ def test_training_leaves_weights_and_a_curve(tiny: None, tmp_path: Path) -> None
     before = path.stat().st_mtime_ns
     assert train_agents([training], LAYOUTS, tmp_path / "agents") == [path]
     assert path.stat().st_mtime_ns == before
+
+
+def test_the_second_half_is_driven_by_the_agent_of_the_first(
+    tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drivers: list[Agent | None] = []
+
+    def watched(*arguments: Any) -> list[Beginning]:
+        drivers.append(arguments[-1])
+        return beginnings_of(*arguments)
+
+    monkeypatch.setattr(partitioner, "beginnings_of", watched)
+    (path,) = train_agents([PartitionerTraining(steps=512)], LAYOUTS, tmp_path)
+    assert drivers[0] is None and isinstance(drivers[1], Agent) and len(drivers) == 2
+    state = states(1)[1]
+    rows, frame = state.observed(0)
+    first, last = drivers[1], Agent.load(path)
+    few = rows[: len(state.groups)]
+    assert not np.array_equal(first.preferences(few, frame), last.preferences(few, frame))
 
 
 def test_what_was_interrupted_goes_on(

@@ -36,7 +36,7 @@ from re_pose_ros.partition.groups import Floats, Groups, Objects
 from re_pose_ros.partition.looks import Looks
 from re_pose_ros.partition.outlook import Conditions
 from re_pose_ros.partition.re_pose import STEPS_ON, RePose, RePoseOptions
-from re_pose_ros.partition.refine import STEPS, Policy, Refiner, State, greedy, refined
+from re_pose_ros.partition.refine import STEPS, Policy, Refiner, State, followed, greedy, refined
 from re_pose_ros.plan import Plan, Variant
 from re_pose_ros.planning.costs import STRIDE, profiled_pixels
 from re_pose_ros.planning.imagined import BYTES_PER_PIXEL, SURE, Imagined
@@ -90,24 +90,31 @@ class Drive:
 
 
 def beginnings_of(
-    layouts: Sequence[Layout], profiles: Sequence[Profile], count: int, seed: int
+    layouts: Sequence[Layout],
+    profiles: Sequence[Profile],
+    count: int,
+    seed: int,
+    agent: Policy | None = None,
 ) -> list[Beginning]:
     """Where refinement begins in the frames of so many drives through layouts drawn by chance.
 
-    Groups are changed by greedy merging and splitting, some by chance, so that there are others
-    than greedy would make.
+    Groups are changed by an agent, or else by greedy merging and splitting; some by chance, so that
+    there are others than these would make.
 
     Args:
         layouts: each with at least two objects.
         profiles: see ``drive``.
         count: of drives.
         seed: the same gives the same drives.
+        agent: see above.
     """
     rng = np.random.default_rng([seed, 32])
     found: list[Beginning] = []
     for own in tqdm(rng.integers(2**31, size=count).tolist(), "driving", unit="drive", leave=False):
         layout = layouts[int(rng.integers(len(layouts)))]
-        straying: Refiner = partial(refined, policy=_straying(rng))
+        straying: Refiner = partial(
+            refined if agent is None else followed, policy=_straying(agent or greedy, rng)
+        )
         found += drive(layout, profiles, own, straying).beginnings
     return found
 
@@ -214,15 +221,15 @@ class _Watched(RePose):
         return state
 
 
-def _straying(rng: np.random.Generator) -> Policy:
-    """Greedy, with changes by chance, so that groups are not only those that greedy would make."""
+def _straying(policy: Policy, rng: np.random.Generator) -> Policy:
+    """The same policy, with changes by chance."""
 
-    def policy(state: State, step: int) -> int:
+    def straying(state: State, step: int) -> int:
         if rng.random() < _ASTRAY:
             return int(rng.choice(np.flatnonzero(state.possible())))
-        return greedy(state, step)
+        return policy(state, step)
 
-    return policy
+    return straying
 
 
 def _conditions(

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from re_pose_ros.errors import InputError
 from re_pose_ros.partition.agent import Agent
 from re_pose_ros.partition.refine import Terms
-from re_pose_ros.training.drives import beginnings_of
+from re_pose_ros.training.drives import Beginning, beginnings_of
 from re_pose_ros.training.layouts import Layout, collect, layouts_of
 from re_pose_ros.training.partition_env import PartitionEnv, shipped_profiles
 from re_pose_ros.training.partition_report import best_of, judge, report, write
@@ -31,6 +31,8 @@ _LEARNING_RATE, _ENTROPY = 7e-4, 0.005
 _KEEP_EVERY = 20
 _LEAST_SIDE = 2.0
 _DRIVES = 800
+_OTHER_DRIVES = 1001
+"""From a seed to that of the drives of the second half of a training; no other training's."""
 
 CHOICE_SEED, REPORT_SEED = 500, 900
 """First seeds of the scenes that the best agent is chosen on, and that are reported on."""
@@ -70,6 +72,8 @@ def train_agents(
 ) -> list[Path]:
     """Train agents, several at once; one that is there already is not trained anew.
 
+    Frames of the first half of a training are from drives by greedy merging and splitting, those of
+    the second from drives by the agent of the first: what it meets on the robot is its own doing.
     Each leaves ``<name>.npz`` and its curve, ``<name>.json``, in ``folder``; one that was
     interrupted goes on from where it was last kept.
 
@@ -202,13 +206,11 @@ def _train(
     from re_pose_ros.training.partition_policy import PartitionPolicy
 
     torch.set_num_threads(1)
-    beginnings = beginnings_of(layouts, shipped_profiles(), _DRIVES, training.seed)
+    curve = _kept(path) or []
+    beginnings: list[Beginning] = []
     make: Callable[[], PartitionEnv] = partial(PartitionEnv, beginnings, training.terms)
     environments = VecMonitor(DummyVecEnv([make] * _ENVIRONMENTS), info_keywords=())
-    before = _kept(path)
-    curve: list[dict[str, float]] = []
-    if before is not None:
-        curve = before
+    if curve:
         agent = PPO.load(path.with_suffix(".zip"), env=environments, device="cpu")
     else:
         agent = PPO(
@@ -232,16 +234,37 @@ def _train(
         position=place,
         dynamic_ncols=True,
     )
+    half, begun = training.steps // 2, agent.num_timesteps
     with bar:
         callback = _watch(training, path, curve, bar)
-        left = training.steps - agent.num_timesteps
-        agent.learn(left, callback=callback, reset_num_timesteps=not curve, progress_bar=False)
+        for steps, driver in ((half, None), (training.steps, path.with_suffix(".half.npz"))):
+            left = steps - agent.num_timesteps
+            if left <= 0:
+                continue
+            if driver is not None and (begun < half or not driver.exists()):
+                _write(agent, driver)
+            beginnings[:] = _beginnings(training, layouts, driver)
+            agent.set_env(environments)  # has all episodes begin anew
+            agent.learn(left, callback=callback, reset_num_timesteps=not curve)
     _keep(agent, training, path, curve)
-    policy = agent.policy
-    assert isinstance(policy, PartitionPolicy)
+    _write(agent, path)
+
+
+def _beginnings(
+    training: PartitionerTraining, layouts: Sequence[Layout], driver: Path | None
+) -> list[Beginning]:
+    """Of drives by greedy, or by the agent of a file."""
+    agent, seed = None, training.seed
+    if driver is not None:
+        agent, seed = Agent.load(driver), training.seed + _OTHER_DRIVES
+    return beginnings_of(layouts, shipped_profiles(), _DRIVES, seed, agent)
+
+
+def _write(agent: Any, path: Path) -> None:
+    """What ``Agent.load`` reads; all of it or nothing."""
     partial_file = path.with_suffix(".part")
     with partial_file.open("wb") as file:
-        np.savez(file, **policy.tensors())  # type: ignore[arg-type]
+        np.savez(file, **agent.policy.tensors())
     partial_file.replace(path)
 
 
