@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from re_pose_ros.datasets import GroundTruth
 from re_pose_ros.detections import Detections
-from re_pose_ros.evaluation import evaluate_coco
+from re_pose_ros.evaluation import evaluate_coco, evaluate_parts
 
 LABELS = ("person", "car")
 BOX = [10.0, 10.0, 50.0, 50.0]
@@ -255,3 +255,18 @@ def test_the_same_to_the_last_digit_in_any_order(seed: int) -> None:
     rng = np.random.default_rng(seed)
     shuffled = [p.take(rng.permutation(len(p))) for p in predictions]
     assert evaluate_coco(shuffled, truths, LABELS) == evaluate_coco(predictions, truths, LABELS)
+
+
+@settings(max_examples=15)
+@given(seeds)
+def test_parts_are_as_if_each_had_been_evaluated_by_itself(seed: int) -> None:
+    given_ones, truths = random_set(seed, 6)
+    predictions: list[Detections | None] = [*given_ones[:4], None, given_ones[5]]
+    truths[1] = replace(truths[1], annotated=(0,), ignored_regions=np.float32([[9, 9, 99, 99]]))
+    parts = [range(6), [0, 1, 4], [5], [3, 2, 5], []]
+    together = evaluate_parts(predictions, truths, LABELS, parts, confidence=0.4)
+    alone = [
+        evaluate_coco([predictions[k] for k in p], [truths[k] for k in p], LABELS, confidence=0.4)
+        for p in parts
+    ]
+    assert together == alone

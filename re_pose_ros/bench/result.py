@@ -17,7 +17,7 @@ from re_pose_ros.bench.options import BenchOptions
 from re_pose_ros.bench.pool import Offer
 from re_pose_ros.bench.spread import seeds, versus
 from re_pose_ros.datasets import ClassMap
-from re_pose_ros.evaluation import Metrics, evaluate_coco
+from re_pose_ros.evaluation import Metrics, evaluate_parts
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.provenance import commit, machine
 
@@ -117,9 +117,9 @@ def _held_up(samples: Sequence[Sample]) -> float | None:
 def _method(name: str, setup: Setup, samples: Sequence[Sample]) -> dict[str, Any]:
     measured = [sample.measured[name] for sample in samples]
     timings = [one.timing for one in measured]
-    metrics = _metrics(name, setup, samples)
+    metrics, *by_number = _metrics(name, setup, samples)
     found = [counts.true_positives for counts in metrics.frames]
-    by_data = _by_data(name, setup, samples)
+    by_data = _by_data(name, setup, samples, by_number)
     return {
         **_accuracy(metrics),
         "precision": metrics.precision,
@@ -148,27 +148,39 @@ def _method(name: str, setup: Setup, samples: Sequence[Sample]) -> dict[str, Any
     }
 
 
-def _by_data(name: str, setup: Setup, samples: Sequence[Sample]) -> list[dict[str, Any]]:
+def _by_data(
+    name: str, setup: Setup, samples: Sequence[Sample], by_number: Sequence[Metrics]
+) -> list[dict[str, Any]]:
     """The same figures of each dataset by itself."""
     return [
         {
-            "data": spec,
+            "data": setup.specs[number],
             "frames": len(part),
-            **_accuracy(_metrics(name, setup, part)),
-            **_times([sample.measured[name].timing for sample in part]),
+            **_accuracy(metrics),
+            **_times([samples[k].measured[name].timing for k in part]),
         }
-        for number, spec in enumerate(setup.specs)
-        if (part := [sample for sample in samples if sample.number == number])
+        for (number, part), metrics in zip(_parts(setup, samples), by_number, strict=True)
     ]
 
 
-def _metrics(name: str, setup: Setup, samples: Sequence[Sample]) -> Metrics:
+def _parts(setup: Setup, samples: Sequence[Sample]) -> list[tuple[int, list[int]]]:
+    """Datasets of which there are frames, and the places of these."""
+    places = [
+        (number, [k for k, sample in enumerate(samples) if sample.number == number])
+        for number in range(len(setup.specs))
+    ]
+    return [(number, part) for number, part in places if part]
+
+
+def _metrics(name: str, setup: Setup, samples: Sequence[Sample]) -> list[Metrics]:
+    """Of all frames, and of those of each of ``_parts``."""
     found = [
         setup.class_map.map_detections(sample.measured[name].detections, setup.offer.labels)
         for sample in samples
     ]
     truths = [sample.truth for sample in samples]
-    return evaluate_coco(found, truths, setup.class_map.labels)
+    parts = [list(range(len(samples))), *(part for _, part in _parts(setup, samples))]
+    return evaluate_parts(found, truths, setup.class_map.labels, parts)
 
 
 def _accuracy(metrics: Metrics) -> dict[str, float | None]:

@@ -8,6 +8,7 @@ from re_pose_ros.evaluation.metrics import (
     FrameCounts,
     Metrics,
     evaluate_coco,
+    evaluate_parts,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "FrameCounts",
     "Metrics",
     "evaluate_coco",
+    "evaluate_parts",
 ]

@@ -7,6 +7,7 @@ mean over classes and IoU thresholds 0.50, 0.55 ... 0.95.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,43 @@ def evaluate_coco(
     Raises:
         ValueError: lengths differ, or a class id is behind the labels.
     """
+    everything = range(len(truths))
+    (metrics,) = evaluate_parts(
+        predictions,
+        truths,
+        labels,
+        [everything],
+        confidence=confidence,
+        max_detections=max_detections,
+        size_limits=size_limits,
+    )
+    return metrics
+
+
+def evaluate_parts(
+    predictions: Sequence[Detections | None],
+    truths: Sequence[GroundTruth],
+    labels: Sequence[str],
+    parts: Sequence[Sequence[int]],
+    *,
+    confidence: float = 0.25,
+    max_detections: int = 500,
+    size_limits: tuple[float, float] = SIZE_LIMITS,
+) -> list[Metrics]:
+    """As ``evaluate_coco`` of each part by itself, in little more than the time of one.
+
+    Args:
+        predictions: see ``evaluate_coco``, as for the rest.
+        truths: of all frames.
+        labels: class names by class id.
+        parts: numbers of frames; one may be in several.
+        confidence: see above.
+        max_detections: see above.
+        size_limits: see above.
+
+    Raises:
+        ValueError: lengths differ, or a class id is behind the labels.
+    """
     if len(predictions) != len(truths):
         raise ValueError(f"{len(predictions)} predictions for {len(truths)} frames")
     found = [
@@ -175,11 +213,28 @@ def evaluate_coco(
         evaluation.params.areaRng = areas
         evaluation.params.areaRngLbl = list(_AREAS)
         evaluation.evaluate()
-        evaluation.accumulate()
-    hits = _hits(evaluation, len(truths))
-    dropped = sum(p is None for p in predictions)
-    ignored = sum(int(t.ignore.sum()) + len(t.ignored_regions) for t in truths)
-    return _metrics(evaluation, hits, labels, confidence, (dropped, ignored, sum(map(len, found))))
+        accumulated = [_accumulated(evaluation, part) for part in parts]
+    metrics = []
+    for part, of in zip(parts, accumulated, strict=True):
+        dropped = sum(predictions[k] is None for k in part)
+        ignored = sum(int(truths[k].ignore.sum()) + len(truths[k].ignored_regions) for k in part)
+        amounts = dropped, ignored, sum(len(found[k]) for k in part)
+        metrics.append(_metrics(of, _hits(of, part), labels, confidence, amounts))
+    return metrics
+
+
+def _accumulated(evaluation: COCOeval, frames: Sequence[int]) -> COCOeval:
+    """As if only these frames had been evaluated; matches within a frame are those of all."""
+    part = copy.copy(evaluation)
+    part.params = copy.copy(evaluation.params)
+    part.params.imgIds = list(frames)
+    part._paramsEval = part.params
+    of = evaluation.params
+    matches = np.array(evaluation.evalImgs, object)
+    matches = matches.reshape(len(of.catIds), len(of.areaRng), len(of.imgIds))
+    part.evalImgs = matches[..., part.params.imgIds].ravel().tolist()
+    part.accumulate()
+    return part
 
 
 def _comparable(detections: Detections, truth: GroundTruth) -> Detections:
@@ -237,10 +292,11 @@ class _Hits:
     truths_by_frame: NDArray[np.int64]
 
 
-def _hits(evaluation: COCOeval, frames: int) -> _Hits:
+def _hits(evaluation: COCOeval, frames: Sequence[int]) -> _Hits:
     """From the matches of single frames and classes that pycocotools keeps."""
     by_class = np.zeros(len(evaluation.params.catIds), np.int64)
-    by_frame = np.zeros(frames, np.int64)
+    by_frame = np.zeros(len(frames), np.int64)
+    place = {frame: k for k, frame in enumerate(frames)}
     scores, matched, places = [np.zeros(0)], [np.zeros(0, bool)], [np.zeros(0, np.int64)]
     whole_range = evaluation.params.areaRng[0]
     for result in evaluation.evalImgs:
@@ -248,11 +304,12 @@ def _hits(evaluation: COCOeval, frames: int) -> _Hits:
             continue
         truths = int(np.count_nonzero(np.logical_not(result["gtIgnore"])))
         by_class[result["category_id"]] += truths
-        by_frame[result["image_id"]] += truths
+        at = place[result["image_id"]]
+        by_frame[at] += truths
         counts = np.logical_not(result["dtIgnore"][0])
         scores.append(np.asarray(result["dtScores"], float)[counts])
         matched.append(result["dtMatches"][0][counts] > 0)
-        places.append(np.full(int(counts.sum()), result["image_id"], np.int64))
+        places.append(np.full(int(counts.sum()), at, np.int64))
     return _Hits(
         np.concatenate(scores), np.concatenate(matched), np.concatenate(places), by_class, by_frame
     )
