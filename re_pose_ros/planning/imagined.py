@@ -27,7 +27,7 @@ WEAK = 0.5
 LASTING = 0.9
 """Correlation of how hard an object is to find from look to look. With ``scene-n`` on frames five
 steps apart of the scenes with seeds 501 to 503, whether objects are found is correlated by 0.6 to
-0.8, at half and at full resolution."""
+0.8 in most bins of size, at half and at full resolution."""
 DOUBLE, DOUBLE_ERROR = 0.8, 0.2
 """Share of the objects found that are found twice, with less confidence, and by how many sizes
 the second box is off."""
