@@ -56,11 +56,13 @@ def test_a_state_is_the_same_however_it_was_come_by(seed: int, count: int, group
     fresh = State.of(now.groups, now.conditions)
     assert now.outlook == fresh.outlook
     assert (now.closest == fresh.closest).all()
-    for a, b in zip(now.changes.splits, fresh.changes.splits, strict=True):
+    ours, theirs = now.changes.splits, fresh.changes.splits
+    assert (ours.choices == theirs.choices).all()
+    assert (ours.known == theirs.known).all()
+    for a, b in zip(ours.groups, theirs.groups, strict=True):
         assert (a is None) == (b is None)
         if a is not None and b is not None:
-            ours, theirs = a.groups.members, b.groups.members
-            assert [own.tolist() for own in ours] == [own.tolist() for own in theirs]
+            assert [own.tolist() for own in a.members] == [own.tolist() for own in b.members]
     for seen, again in zip(now.observed(2), fresh.observed(2), strict=True):
         assert (seen == again).all()
 

@@ -206,11 +206,11 @@ def test_a_block_is_sent_before_it_is_worked_on() -> None:
     how = replace(how, speeds=np.array([2.0, 0.5]), send_ms=1e-4)
     known_values = np.full((2, 1), 1.0)
     work, send = np.array([[40.0], [30.0]]), np.array([[7.0], [11.0]])
-    choices = Choices(np.ones((2, 1)), known_values, work, send)
+    choices = Choices(np.stack([np.ones((2, 1)), known_values, work, send, work + send]))
     # The fast one takes the longer from 7 to 27, and the other from there to 42.
     assert outlook(choices, how).makespan_ms == pytest.approx(42)
-    single = replace(choices, value=np.array([[1.0], [0.0]]))
-    assert outlook(single, how).makespan_ms == pytest.approx(27)
+    choices.value[1] = 0.0
+    assert outlook(choices, how).makespan_ms == pytest.approx(27)
 
 
 @settings(max_examples=40)
@@ -219,9 +219,8 @@ def test_an_outlook_heeds_the_slots(seed: int, blocks: int, slots: int) -> None:
     how = cases.conditions(seed, budget_ms=1e6, slots=slots)
     found = cases.grouped(cases.objects(seed, 40), blocks, seed)
     choices = Choices.of(found.weight, found.sides, how)
-    counted = replace(choices, value=np.full_like(choices.value, 1.0))
-    counted.value[:] += np.arange(len(found))[:, None] * 1e-3  # as no price parts equals
-    assert outlook(counted, how).value <= min(slots, len(found)) * (1 + 1e-3 * len(found))
+    choices.value[:] = 1.0 + np.arange(len(found))[:, None] * 1e-3  # as no price parts equals
+    assert outlook(choices, how).value <= min(slots, len(found)) * (1 + 1e-3 * len(found))
 
 
 def test_what_cannot_be_done_in_time_is_worth_nothing() -> None:

@@ -20,7 +20,7 @@ from re_pose_ros.partition.groups import Groups, Objects
 from re_pose_ros.partition.looks import Looks
 from re_pose_ros.partition.outlook import Choices, Conditions
 from re_pose_ros.partition.re_pose import TERMS, RePose, RePoseOptions
-from re_pose_ros.partition.refine import State, Steady, Terms
+from re_pose_ros.partition.refine import Splits, State, Steady, Terms
 
 MOST = 8
 """Parts that are put together in all ways: 4140 of them."""
@@ -174,7 +174,7 @@ def _score(
         groups=_taken(groups, index),
         conditions=conditions,
         choices=own,
-        known=(None,) * len(index),
+        known=Splits.unknown(len(index), own.table.shape[2]),
         steady=steady,
     )
     return state.score(terms)

@@ -246,9 +246,15 @@ def _task(
 
 def _per_weight(groups: Groups) -> Floats:
     """(K,) how many objects each group is expected to have, over their weight."""
-    objects = groups.objects
-    there = [objects.probability[own].sum() / objects.weight[own].sum() for own in groups.members]
-    return np.array(there)
+    if not len(groups):
+        return np.empty(0)
+    objects, own = groups.objects, np.concatenate(groups.members)
+    counts = np.array([len(members) for members in groups.members])
+    begins = np.cumsum(counts) - counts
+    there, weight = (
+        np.add.reduceat(of[own], begins) for of in (objects.probability, objects.weight)
+    )
+    return np.asarray(there / weight)
 
 
 def _solved(
@@ -306,12 +312,12 @@ def _request(
     task: _Task, assignment: Assignment, k: int, frame_size: tuple[int, int]
 ) -> BlockRequest:
     variant = task.variants[int(assignment.variant[k])]
-    weight = float(task.weight[k].sum())
+    weight = 0.0 if task.look[k] else float(task.expected[k])
     share = float(task.value[k, int(assignment.variant[k])]) / weight if weight > 0 else 0.0
     return BlockRequest(
         snapped(task.extent[k].tolist(), variant, frame_size),
         variant,
-        min(max(share, 0.0), 1.0) if not task.look[k] else 0.0,
+        min(max(share, 0.0), 1.0),
         task.workers[int(assignment.worker[k])],
     )
 

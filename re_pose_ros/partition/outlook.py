@@ -20,7 +20,7 @@ PRICES = np.exp(np.linspace(np.log(1e-4), np.log(2.0), 28))
 ALIKE = 1.03
 """Ratio of the slowest to the fastest worker up to which they are taken for equally fast."""
 
-_NEAR = 4
+_NEAR = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,59 +65,74 @@ class Outlook:
 class Choices:
     """What can be done with K blocks.
 
+    All in one array, so that merging and splitting touch one: numpy is slow to begin.
+
     Attributes:
-        scale: (K, V) network-input pixels per image pixel.
-        value: (K, V) expected number of objects found.
-        work: (K, V) milliseconds on a worker of speed 1.
-        send: (K, V) milliseconds on the link.
+        table: (5, K, V) with ``scale``, ``value``, ``work``, ``send`` and ``time``.
     """
 
-    scale: Floats
-    value: Floats
-    work: Floats
-    send: Floats
+    table: Floats
 
     @classmethod
     def of(cls, weight: Floats, sides: Floats, conditions: Conditions) -> Choices:
         """For blocks with (K, BINS) weights of objects by size and (K, 2) widths and heights."""
         views = conditions.worth.views(sides)
-        return cls(
-            views.scale,
-            conditions.worth.values(weight, views.scale),
-            conditions.base_ms + conditions.pixel_ms * views.input_pixels,
-            conditions.send_ms * views.image_pixels,
-        )
+        table = np.empty((5, *views.scale.shape))
+        table[0] = views.scale
+        table[1] = conditions.worth.values(weight, views.scale)
+        table[2] = conditions.base_ms + conditions.pixel_ms * views.input_pixels
+        table[3] = conditions.send_ms * views.image_pixels
+        np.add(table[2], table[3], out=table[4])
+        return cls(table)
+
+    def __len__(self) -> int:
+        return self.table.shape[1]
+
+    @property
+    def scale(self) -> Floats:
+        """(K, V) network-input pixels per image pixel."""
+        return self.table[0]
+
+    @property
+    def value(self) -> Floats:
+        """(K, V) expected number of objects found."""
+        return self.table[1]
+
+    @property
+    def work(self) -> Floats:
+        """(K, V) milliseconds on a worker of speed 1."""
+        return self.table[2]
+
+    @property
+    def send(self) -> Floats:
+        """(K, V) milliseconds on the link."""
+        return self.table[3]
+
+    @property
+    def time(self) -> Floats:
+        """(K, V) milliseconds of both."""
+        return self.table[4]
 
     def take(self, index: NDArray[np.intp] | slice) -> Choices:
         """Those of some of the blocks."""
-        return Choices(self.scale[index], self.value[index], self.work[index], self.send[index])
+        return Choices(self.table[:, index])
 
     def merged(self, a: int, b: int, both: Choices) -> Choices:
         """With the one block of ``both`` in place of a, and without b, which comes later."""
-        return Choices(
-            *(
-                np.concatenate([own[:a], new, own[a + 1 : b], own[b + 1 :]])
-                for own, new in zip(self._tables(), both._tables(), strict=True)
-            )
-        )
+        own = self.table
+        parts = [own[:, :a], both.table, own[:, a + 1 : b], own[:, b + 1 :]]
+        return Choices(np.concatenate(parts, axis=1))
 
     def replaced(self, k: int, parts: Choices) -> Choices:
         """With the first of two blocks in place of k, and the second at the end."""
-        return Choices(
-            *(
-                np.concatenate([own[:k], new[:1], own[k + 1 :], new[1:]])
-                for own, new in zip(self._tables(), parts._tables(), strict=True)
-            )
-        )
-
-    def _tables(self) -> tuple[Floats, Floats, Floats, Floats]:
-        return self.scale, self.value, self.work, self.send
+        table = np.concatenate([self.table, parts.table[:, 1:]], axis=1)
+        table[:, k] = parts.table[:, 0]
+        return Choices(table)
 
     def best(self, price: float) -> tuple[Floats, NDArray[np.intp]]:
         """(K,) the value left when time is paid for, at least 0, and (K,) the variants for it."""
-        net = self.value - price * (self.work + self.send)
-        choice = net.argmax(axis=1)
-        return np.maximum(net.max(axis=1), 0.0), choice
+        net = self.value - price * self.time
+        return np.maximum(net.max(axis=1), 0.0), net.argmax(axis=1)
 
 
 def outlook(choices: Choices, conditions: Conditions, near: float | None = None) -> Outlook:
@@ -133,7 +148,7 @@ def outlook(choices: Choices, conditions: Conditions, near: float | None = None)
         near: a price that is probably about right; saves time, and changes nothing but where plans
             fit at some price and not at a higher one.
     """
-    if not len(choices.value):
+    if not len(choices):
         return Outlook(0.0, 0.0, 0.0)
     if near is not None:
         at = int(np.searchsorted(PRICES, near))
@@ -149,10 +164,10 @@ def _at_prices(choices: Choices, conditions: Conditions, prices: Floats) -> Outl
     value, work, send = choices.value, choices.work, choices.send
     speeds, budget = conditions.speeds, conditions.budget_ms
     usable = (work / speeds[0] + send <= budget) & (value > 0)
-    net = np.where(usable, value, -1.0) - prices[:, None, None] * (work + send)
+    net = np.where(usable, value, -1.0) - prices[:, None, None] * choices.time
     # The choices as places in the flattened (K, V) arrays; what nets nothing is not sent.
     places = net.argmax(axis=2) + np.arange(len(value)) * value.shape[1]
-    taken = net.reshape(len(prices), -1)[np.arange(len(prices))[:, None], places] > 0
+    taken = net.max(axis=2) > 0
     work_taken = work.ravel()[places] * taken
     send_taken = send.ravel()[places] * taken
     # All workers together cannot be done sooner; the first of them waits for some block.

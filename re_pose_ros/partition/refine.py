@@ -62,11 +62,40 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Split:
-    """The two parts of a group, and what can be done with them."""
+class Splits:
+    """The two parts of each of K groups.
 
-    groups: Groups
-    choices: Choices
+    Attributes:
+        groups: per group its two parts; None where it cannot be split, or is not known yet.
+        known: (K,) where they are known.
+        choices: (5, K, 2, V) what can be done with the parts, as of ``Choices``; 0 where unknown.
+    """
+
+    groups: tuple[Groups | None, ...]
+    known: NDArray[np.bool_]
+    choices: Floats
+
+    @classmethod
+    def unknown(cls, count: int, variants: int) -> Splits:
+        """Of so many groups with so many variants."""
+        return cls((None,) * count, np.zeros(count, bool), np.zeros((5, count, 2, variants)))
+
+    def merged(self, a: int, b: int) -> Splits:
+        """Where group b, which comes later, is gone and that in place of a is another."""
+        groups = (*self.groups[:a], None, *self.groups[a + 1 : b], *self.groups[b + 1 :])
+        known = np.concatenate([self.known[:b], self.known[b + 1 :]])
+        choices = np.concatenate([self.choices[:, :b], self.choices[:, b + 1 :]], axis=1)
+        known[a], choices[:, a] = False, 0.0
+        return Splits(groups, known, choices)
+
+    def replaced(self, k: int) -> Splits:
+        """Where group k is another, and there is one more at the end."""
+        groups = (*self.groups[:k], None, *self.groups[k + 1 :], None)
+        known = np.append(self.known, False)
+        last = np.zeros_like(self.choices[:, :1])
+        choices = np.concatenate([self.choices, last], axis=1)
+        known[k], choices[:, k] = False, 0.0
+        return Splits(groups, known, choices)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,11 +103,11 @@ class Changes:
     """What groups may become.
 
     Attributes:
-        splits: per group its two parts; None where it cannot be split or the agent does not see it.
+        splits: of the groups that the agent sees.
         joined: per group, what can be done with it and its closest together.
     """
 
-    splits: tuple[Split | None, ...]
+    splits: Splits
     joined: Choices
 
 
@@ -121,7 +150,7 @@ class State:
         groups: K of them.
         conditions: what there is to look with.
         choices: what can be done with them.
-        known: per group its two parts, where they are known already.
+        known: of the groups' parts, what is known already.
         steady: of what the agent sees of the frame, what does not change with the groups.
         near: a price of time that is probably about right.
     """
@@ -129,7 +158,7 @@ class State:
     groups: Groups
     conditions: Conditions
     choices: Choices
-    known: tuple[Split | None, ...]
+    known: Splits
     steady: Steady
     near: float | None = None
 
@@ -138,14 +167,12 @@ class State:
         """The state of these groups."""
         choices = Choices.of(groups.weight, groups.sides, conditions)
         steady = Steady.of(groups.objects, conditions)
-        return cls(groups, conditions, choices, (None,) * len(groups), steady)
+        known = Splits.unknown(len(groups), choices.table.shape[2])
+        return cls(groups, conditions, choices, known, steady)
 
-    def _followed_by(self, groups: Groups, choices: Choices) -> State:
+    def _followed_by(self, groups: Groups, choices: Choices, known: Splits) -> State:
         """The state of groups most of which are those of this one."""
-        splits = zip(self.groups.members, self.changes.splits, strict=True)
-        known = {id(own): split for own, split in splits}
-        kept = tuple([known.get(id(own)) for own in groups.members])
-        return State(groups, self.conditions, choices, kept, self.steady, self.outlook.price)
+        return State(groups, self.conditions, choices, known, self.steady, self.outlook.price)
 
     @cached_property
     def outlook(self) -> Outlook:
@@ -162,20 +189,28 @@ class State:
     @cached_property
     def changes(self) -> Changes:
         """What merging and splitting could lead to, reckoned in one go."""
-        splits = list(self.known)
-        new = [k for k in self.order.tolist() if splits[k] is None]
+        known = self.known
+        new = [k for k in self.order.tolist() if known.groups[k] is None]
         parts = [(k, own) for k, own in zip(new, self.groups.parts(new), strict=True) if own]
         tried: list[Groups | Joined] = [own for _, own in parts]
         if len(self.groups) > 1:
             tried.append(self.joined)
         if not tried:
-            return Changes(tuple(splits), self.choices.take(slice(0)))
+            return Changes(known, self.choices.take(slice(0)))
         extent = np.concatenate([own.extent for own in tried])
         weight = np.concatenate([own.weight for own in tried])
         choices = Choices.of(weight, extent[:, 2:] - extent[:, :2], self.conditions)
-        for place, (k, own) in enumerate(parts):
-            splits[k] = Split(own, choices.take(slice(2 * place, 2 * place + 2)))
-        return Changes(tuple(splits), choices.take(slice(2 * len(parts), None)))
+        joined = choices.take(slice(2 * len(parts), None))
+        if not parts:
+            return Changes(known, joined)
+        groups, there, table = list(known.groups), known.known.copy(), known.choices.copy()
+        for k, own in parts:
+            groups[k] = own
+        places = [k for k, _ in parts]
+        there[places] = True
+        both = choices.table[:, : 2 * len(parts)]
+        table[:, places] = both.reshape(len(table), len(parts), 2, -1)
+        return Changes(Splits(tuple(groups), there, table), joined)
 
     @cached_property
     def joined(self) -> Joined:
@@ -228,12 +263,20 @@ class State:
                 return None
             both = self.changes.joined.take(slice(group, group + 1))
             a, b = min(group, other), max(group, other)
-            return self._followed_by(self.groups.merged(a, b), self.choices.merged(a, b, both))
-        split = self.changes.splits[group]
-        if split is None:
+            return self._followed_by(
+                self.groups.merged(a, b),
+                self.choices.merged(a, b, both),
+                self.changes.splits.merged(a, b),
+            )
+        splits = self.changes.splits
+        parts = splits.groups[group]
+        if parts is None:
             return None
-        groups = self.groups.replaced(group, split.groups)
-        return self._followed_by(groups, self.choices.replaced(group, split.choices))
+        return self._followed_by(
+            self.groups.replaced(group, parts),
+            self.choices.replaced(group, Choices(splits.choices[:, group])),
+            splits.replaced(group),
+        )
 
     def possible(self) -> NDArray[np.bool_]:
         """(ACTIONS,) which actions can be done."""
@@ -241,8 +284,7 @@ class State:
         mask = np.zeros(ACTIONS, bool)
         mask[0] = True
         mask[1 : 1 + len(order)] = self.closest[order] >= 0
-        splits = self.changes.splits
-        mask[1 + MOST : 1 + MOST + len(order)] = [splits[k] is not None for k in order.tolist()]
+        mask[1 + MOST : 1 + MOST + len(order)] = self.changes.splits.known[order]
         return mask
 
     def observed(self, step: int) -> tuple[Features, Features]:
@@ -320,16 +362,12 @@ def _gap_shares(state: State) -> Floats:
 def _gains(state: State, net: Floats) -> tuple[Floats, Floats]:
     """What merging each group with its closest, and splitting it, would add at the price."""
     price, changes = state.outlook.price, state.changes
-    merge, split = np.full(len(net), -1.0), np.full(len(net), -1.0)
-    there = [k for k, own in enumerate(changes.splits) if own is not None]
-    if there:
-        parts = [own.choices for own in changes.splits if own is not None]
-        time = np.array([own.work for own in parts]) + np.array([own.send for own in parts])
-        gained = (np.array([own.value for own in parts]) - price * time).max(axis=2)
-        split[there] = np.maximum(gained, 0.0).sum(axis=1) - net[there]
-    if len(net) > 1:
-        merge = changes.joined.best(price)[0] - net - net[state.closest]
-    return merge, split
+    _, value, _, _, time = changes.splits.choices
+    parts = np.maximum((value - price * time).max(axis=2), 0.0)
+    split = np.where(changes.splits.known, parts[:, 0] + parts[:, 1] - net, -1.0)
+    if len(net) < 2:
+        return np.full(len(net), -1.0), split
+    return changes.joined.best(price)[0] - net - net[state.closest], split
 
 
 def _frame_features(state: State) -> Features:
