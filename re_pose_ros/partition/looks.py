@@ -17,7 +17,7 @@ SMALLEST_SHARE, LARGEST_SHARE = 1 / 256, 1 / 16
 """Sizes of what may be where nobody has looked, as shares of the frame's longer side; between them,
 all octaves are taken for equally likely."""
 
-UNKNOWN_OBJECTS = 20.0
+UNKNOWN_OBJECTS = 60.0
 """How many of them a frame is thought to have before the first look."""
 
 APPEARING = 0.2
