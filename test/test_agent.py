@@ -14,16 +14,8 @@ from hypothesis import strategies as st
 
 from re_pose_ros.errors import InputError
 from re_pose_ros.partition.agent import GAIN, SHAPES, Agent
-from re_pose_ros.partition.refine import (
-    FRAME_FEATURES,
-    GAINS,
-    GROUP_FEATURES,
-    MOST,
-    STEPS,
-    Terms,
-    followed,
-    greedy,
-)
+from re_pose_ros.partition.policies import followed, greedy
+from re_pose_ros.partition.refine import FRAME_FEATURES, GAINS, GROUP_FEATURES, MOST, STEPS, Terms
 
 seeds = st.integers(0, 10_000)
 ONES = np.ones(2, np.float32)

@@ -32,8 +32,8 @@ from re_pose_ros.geometry import Block, whole
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.partition.agent import Agent
 from re_pose_ros.partition.base import FrameOutcome, PartitionContext, PartitionSettings
+from re_pose_ros.partition.policies import greedy
 from re_pose_ros.partition.re_pose import RePose, RePoseOptions
-from re_pose_ros.partition.refine import greedy
 from re_pose_ros.plan import Variant
 
 SPEEDS = {"edge_0": 0.5, "edge_1": 2.0, "edge_2": 1.0}

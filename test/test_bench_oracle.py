@@ -16,8 +16,9 @@ from re_pose_ros.distribution import ObjectDistribution
 from re_pose_ros.partition.agent import Agent
 from re_pose_ros.partition.base import PartitionContext, PartitionSettings
 from re_pose_ros.partition.groups import Groups
+from re_pose_ros.partition.policies import greedy
 from re_pose_ros.partition.re_pose import RePose, RePoseOptions
-from re_pose_ros.partition.refine import State, Terms, greedy
+from re_pose_ros.partition.refine import State, Terms
 
 SPEEDS = {"edge_0": 1.0, "edge_1": 0.5, "edge_2": 2.0}
 PROFILE = bench_model.profile()

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from re_pose_ros.geometry import Block, intersections
 from re_pose_ros.ground_truth import GroundTruth
 from re_pose_ros.partition.groups import Groups
+from re_pose_ros.partition.policies import greedy, refined
 from re_pose_ros.partition.re_pose import STEPS_ON
-from re_pose_ros.partition.refine import STEPS, State, greedy, refined
+from re_pose_ros.partition.refine import STEPS, State
 from re_pose_ros.plan import BlockRequest, PlannedBlock, Slot, Variant
 from re_pose_ros.planning.imagined import Imagined
 from re_pose_ros.training import drives

@@ -16,8 +16,8 @@ from re_pose_ros.partition import PARTITIONERS, make_partitioner
 from re_pose_ros.partition import re_pose as re_pose_module
 from re_pose_ros.partition.agent import Agent
 from re_pose_ros.partition.base import FrameOutcome, PartitionContext, PartitionSettings
+from re_pose_ros.partition.policies import greedy
 from re_pose_ros.partition.re_pose import RePose, RePoseOptions
-from re_pose_ros.partition.refine import greedy
 from re_pose_ros.plan import BlockRequest
 from re_pose_ros.planning.makespan import BlockCost, Network, makespan_ms
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from re_pose_ros.partition import worth as worth_module
 from re_pose_ros.partition.groups import PER_OCTAVE, Floats, Groups, Objects
 from re_pose_ros.partition.outlook import PRICES
+from re_pose_ros.partition.policies import followed, greedy, refined
 from re_pose_ros.partition.refine import (
     ACTIONS,
     FRAME_FEATURES,
@@ -21,9 +22,6 @@ from re_pose_ros.partition.refine import (
     STEPS,
     State,
     Terms,
-    followed,
-    greedy,
-    refined,
 )
 from re_pose_ros.partition.worth import Worth, usefulness
 from re_pose_ros.plan import Variant

@@ -39,7 +39,7 @@ Features = NDArray[np.float32]
 
 
 class Agent:
-    """A policy for ``refine.followed``: the most probable action in every state.
+    """A policy for ``policies.followed``: the most probable action in every state.
 
     Each group is described by the same small network, together with the frame; mean and greatest of
     these descriptions tell about the whole; from both come the preferences for merging and for

@@ -34,15 +34,8 @@ from re_pose_ros.partition.clusters import Clusters
 from re_pose_ros.partition.groups import Groups, Objects, class_counts
 from re_pose_ros.partition.looks import Looks, grid_looks, region_looks
 from re_pose_ros.partition.outlook import Choices, Conditions, outlook
-from re_pose_ros.partition.refine import (
-    STEPS,
-    Refiner,
-    State,
-    Terms,
-    followed,
-    greedy,
-    refined,
-)
+from re_pose_ros.partition.policies import Refiner, followed, greedy, refined
+from re_pose_ros.partition.refine import STEPS, State, Terms
 from re_pose_ros.partition.workforce import Workforce
 from re_pose_ros.plan import BlockRequest, Expectation
 

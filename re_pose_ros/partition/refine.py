@@ -1,13 +1,12 @@
 """Merging and splitting groups step by step: what can be done, how it looks, what it gives.
 
 The same for the agent that is trained (``training.partition_env``), the agent that runs on the
-robot (``partition.agent``) and the greedy alternative.
+robot (``partition.agent``) and the greedy alternative (``partition.policies``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,8 +20,6 @@ MOST = 24
 """Groups that the agent can tell apart; of more, those that cost most."""
 STEPS = 8
 """Most changes per frame; the next frame goes on from there."""
-PATIENCE = 3
-"""Changes in a row without anything better after which a frame's refinement ends."""
 GROUP_FEATURES, FRAME_FEATURES = 18, 9
 GAINS = slice(13, 15)
 """The features of a group that tell what merging and splitting it gains."""
@@ -321,7 +318,7 @@ def _group_features(state: State) -> Floats:
     mean_log = moments[:, 1] / own
     spread = np.sqrt(np.maximum(moments[:, 2] / own - np.square(mean_log), 0.0))
     sides = np.log2(groups.sides)
-    merge_gain, split_gain = _gains(state, net)
+    merge_gain, split_gain = gains(state, net)
     budget = conditions.budget_ms
     work_share = 2 / conditions.speeds[0] / budget
     # Row by row, which numpy is faster at than column by column.
@@ -359,7 +356,7 @@ def _gap_shares(state: State) -> Floats:
     return np.asarray(around / (areas + areas[state.closest]) - 1)
 
 
-def _gains(state: State, net: Floats) -> tuple[Floats, Floats]:
+def gains(state: State, net: Floats) -> tuple[Floats, Floats]:
     """What merging each group with its closest, and splitting it, would add at the price."""
     price, changes = state.outlook.price, state.changes
     _, value, _, _, time = changes.splits.choices
@@ -384,60 +381,3 @@ def _frame_features(state: State) -> Features:
         ],
         np.float32,
     )
-
-
-Policy = Callable[[State, int], int]
-"""The action in a state, given the number of changes so far, of ``STEPS``."""
-
-Refiner = Callable[[State, int], State]
-"""What becomes of groups in a frame in which so many changes may be made."""
-
-
-def followed(state: State, steps: int, policy: Policy) -> State:
-    """Where a policy leads to from ``state`` on: the state in which it stops.
-
-    Or chooses what cannot be done, or has made ``steps`` changes. Where fewer than ``STEPS`` may be
-    made, the policy is told that the others are made already, so that it knows how many are left.
-    """
-    for after in _path(state, steps, policy):
-        state = after
-    return state
-
-
-def refined(state: State, steps: int, policy: Policy, terms: Terms | None = None) -> State:
-    """The best state that a policy comes by, from ``state`` on, which is among them.
-
-    As ``followed``, but for ``PATIENCE`` changes in a row that lead to nothing better at most.
-    """
-    terms = terms or Terms()
-    best, best_score, since = state, state.score(terms), 0
-    for after in _path(state, steps, policy):
-        score, since = after.score(terms), since + 1
-        if score > best_score:
-            best, best_score, since = after, score, 0
-        if since >= PATIENCE:
-            break
-    return best
-
-
-def _path(state: State, steps: int, policy: Policy) -> Iterator[State]:
-    for step in range(STEPS - steps, STEPS):
-        after = state.applied(policy(state, step))
-        if after is None:
-            return
-        state = after
-        yield state
-
-
-def greedy(state: State, step: int) -> int:
-    """The action that gains most at the present price of time; stops where none does."""
-    del step
-    net, _ = state.choices.best(state.outlook.price)
-    merge, split = _gains(state, net)
-    order = state.order
-    gains = np.full(ACTIONS, -np.inf)
-    gains[0] = 1e-9
-    gains[1 : 1 + len(order)] = np.where(state.closest[order] >= 0, merge[order], -np.inf)
-    can = state.possible()[1 + MOST : 1 + MOST + len(order)]
-    gains[1 + MOST : 1 + MOST + len(order)] = np.where(can, split[order], -np.inf)
-    return int(gains.argmax())

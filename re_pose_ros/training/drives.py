@@ -35,8 +35,9 @@ from re_pose_ros.partition.base import (
 from re_pose_ros.partition.groups import Floats, Groups, Objects
 from re_pose_ros.partition.looks import Looks
 from re_pose_ros.partition.outlook import Conditions
+from re_pose_ros.partition.policies import Policy, Refiner, followed, greedy, refined
 from re_pose_ros.partition.re_pose import STEPS_ON, RePose, RePoseOptions
-from re_pose_ros.partition.refine import STEPS, Policy, Refiner, State, followed, greedy, refined
+from re_pose_ros.partition.refine import STEPS, State
 from re_pose_ros.plan import Plan, Variant
 from re_pose_ros.planning.costs import STRIDE, profiled_pixels
 from re_pose_ros.planning.imagined import BYTES_PER_PIXEL, SURE, Imagined

@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from re_pose_ros.partition.agent import Agent
-from re_pose_ros.partition.refine import (
-    STEPS,
-    Refiner,
-    State,
-    Terms,
-    followed,
-    greedy,
-    refined,
-)
+from re_pose_ros.partition.policies import Refiner, followed, greedy, refined
+from re_pose_ros.partition.refine import STEPS, State, Terms
 from re_pose_ros.provenance import commit, machine
 from re_pose_ros.training.drives import FRAMES, Beginning, beginnings_of, drive
 from re_pose_ros.training.layouts import Layout
