@@ -250,7 +250,7 @@ class RePose:
     def _grid(self, context: PartitionContext, conditions: Conditions) -> Looks:
         """The look at everything that promises most within the budget."""
         grids = [
-            grid_looks(context.frame_size, per_side, LOOK_OVERLAP, 0.0)
+            grid_looks(context.frame_size, per_side, LOOK_OVERLAP, 0.0, self._look_scale(context))
             for per_side in range(1, MOST_PARTS + 1)
         ]
         views = [
