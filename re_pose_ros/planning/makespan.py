@@ -72,16 +72,17 @@ def sending_order(blocks: Sequence[BlockCost], network: Network) -> list[int]:
         waiting.setdefault(block.worker, []).append(k)
     left = {worker: sum(blocks[k].work_ms for k in own) for worker, own in waiting.items()}
 
-    def eagerness(k: int) -> float:
-        send = blocks[k].encode_ms + network.transfer_ms(blocks[k].size)
-        return blocks[k].work_ms / max(send, 1e-6)
-
+    eagerness = [
+        block.work_ms / max(block.encode_ms + network.transfer_ms(block.size), 1e-6)
+        for block in blocks
+    ]
+    for own in waiting.values():
+        own.sort(key=lambda k: (-eagerness[k], k))
     order = []
     while waiting:
         worker = max(waiting, key=lambda name: (left[name], name))
         own = waiting[worker]
-        k = max(own, key=lambda k: (eagerness(k), -k))
-        own.remove(k)
+        k = own.pop(0)
         left[worker] -= blocks[k].work_ms
         if not own:
             del waiting[worker]
