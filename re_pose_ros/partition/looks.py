@@ -21,7 +21,8 @@ UNKNOWN_OBJECTS, MOST_UNKNOWN = 20.0, 120.0
 """How many of them a frame is thought to have before the first look, where a look at everything
 shows it in full resolution; where it shows it n times smaller, n times as many, since small things
 go unseen then, up to the most. Chosen on scenes of 3840x2160 with seeds from 501 on and looks of
-1280: a third of that was too few where objects are few, and twice as many made no difference."""
+1280, where a third of that was too few and twice as many no better; by size because of the photos
+of the benchmark, in which as many were too many."""
 
 APPEARING = 0.2
 """Share of these that is thought to be there again where nobody has looked for as long as is
