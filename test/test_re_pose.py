@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import partition_cases as cases
@@ -13,9 +14,12 @@ from re_pose_ros.detections import Detections
 from re_pose_ros.distribution import ObjectDistribution
 from re_pose_ros.geometry import iou
 from re_pose_ros.partition import PARTITIONERS, make_partitioner
+from re_pose_ros.partition import looks as looks_module
 from re_pose_ros.partition import re_pose as re_pose_module
 from re_pose_ros.partition.agent import Agent
 from re_pose_ros.partition.base import FrameOutcome, PartitionContext, PartitionSettings
+from re_pose_ros.partition.blocks import Chosen
+from re_pose_ros.partition.looks import Looks
 from re_pose_ros.partition.policies import greedy
 from re_pose_ros.partition.re_pose import RePose, RePoseOptions
 from re_pose_ros.plan import BlockRequest
@@ -171,6 +175,47 @@ def settled(planner: RePose, where: PartitionContext, frames: int = 8) -> Detect
         cases.step(planner, where, there)
     assert area_shown(planner.partition(where)) < 0.9
     return there
+
+
+@pytest.mark.parametrize("budget", [20.0, 40.0, 48.0, 60.0, 80.0, 120.0, 200.0])
+def test_of_all_looks_at_everything_the_one_is_taken_whose_plan_is_worth_most(
+    budget: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first(per_side: tuple[int, ...]) -> tuple[list[BlockRequest], float]:
+        planner = cases.planner(PartitionSettings(budget_ms=budget))
+        worth: list[float] = []
+
+        def chosen(*given: Any) -> Chosen:
+            plan = RePose._chosen(planner, *given)
+            worth.append(plan.worth)
+            return plan
+
+        def grids(context: PartitionContext) -> list[Looks]:
+            return [RePose._grids(planner, context)[n - 1] for n in per_side]
+
+        monkeypatch.setattr(planner, "_chosen", chosen)
+        monkeypatch.setattr(planner, "_grids", grids)
+        return planner.partition(cases.context()), max(worth)
+
+    alone = [first((n,)) for n in (1, 2, 3, 4)]
+    requests, worth = first((1, 2, 3, 4))
+    assert worth == pytest.approx(max(of for _, of in alone)) and worth > 0
+    assert requests == max(alone, key=lambda of: of[1])[0]
+
+
+def test_the_first_look_does_not_depend_on_how_much_is_thought_to_be_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What a rounding error decides between is not worth the same once it is planned.
+    for budget in np.arange(20.0, 121.0, 10.0).tolist():
+        seen = []
+        for count in (7.0, 20.0, 60.0):
+            monkeypatch.setattr(looks_module, "UNKNOWN_OBJECTS", count)
+            planner = cases.planner(PartitionSettings(budget_ms=budget))
+            requests = planner.partition(cases.context())
+            sides = [(r.block.width, r.block.height) for r in requests]
+            seen.append((sorted(sides), sorted(str(r.variant) for r in requests)))
+        assert seen[0] == seen[1] == seen[2]
 
 
 def test_another_picture_brings_a_look_at_everything() -> None:

@@ -43,6 +43,7 @@ class Chosen:
     Attributes:
         requests: in the order in which they are to be sent.
         value: expected number of objects found, of those that are expected.
+        worth: what was planned for: the weight of what is found by all blocks, looks with them.
         makespan_ms: from having the frame to having its detections.
         done_ms: per request, from having the frame to having the answer.
         share: of the time left, what to plan with at first in the next frame.
@@ -50,6 +51,7 @@ class Chosen:
 
     requests: tuple[BlockRequest, ...]
     value: float
+    worth: float
     makespan_ms: float
     done_ms: tuple[float, ...]
     share: float
@@ -114,7 +116,7 @@ def chosen_blocks(
     """
     task = _task(groups, looks, conditions, workers, costs)
     if not len(task.extent):
-        return Chosen((), 0.0, 0.0, (), share)
+        return Chosen((), 0.0, 0.0, 0.0, (), share)
     overhead = costs.overhead_ms + lag_ms
     budget = max(settings.budget_ms - overhead, 1.0)
     found: _Found | None = None
@@ -199,6 +201,7 @@ def _chosen(
     return Chosen(
         tuple(_request(task, found.assignment, k, frame_size) for k in found.order),
         float(sum(task.value[k, variant[k]] * task.per_weight[k] for k in expected)),
+        float(sum(task.value[k, variant[k]] for k in found.order)),
         overhead_ms + found.late,
         tuple(overhead_ms + at for at in found.done_ms),
         share,

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from re_pose_ros.partition.refine import ACTIONS, MOST, STEPS, State, Terms, gains
+from re_pose_ros.partition.refine import ACTIONS, MOST, State, Terms, gains
 
 PATIENCE = 3
 """Changes in a row without anything better after which a frame's refinement ends."""
 
 Policy = Callable[[State, int], int]
-"""The action in a state, given the number of changes so far, of ``STEPS``."""
+"""The action in a state, given the number of changes so far, of ``refine.STEPS``."""
 
 Refiner = Callable[[State, int], State]
 """What becomes of groups in a frame in which so many changes may be made."""
@@ -21,8 +21,8 @@ Refiner = Callable[[State, int], State]
 def followed(state: State, steps: int, policy: Policy) -> State:
     """Where a policy leads to from ``state`` on: the state in which it stops.
 
-    Or chooses what cannot be done, or has made ``steps`` changes. Where fewer than ``STEPS`` may be
-    made, the policy is told that the others are made already, so that it knows how many are left.
+    Or chooses what cannot be done, or has made ``steps`` changes. Where these are fewer than
+    ``refine.STEPS`` the policy is not told: the next frame goes on from where this one ends.
     """
     for after in _path(state, steps, policy):
         state = after
@@ -46,7 +46,7 @@ def refined(state: State, steps: int, policy: Policy, terms: Terms | None = None
 
 
 def _path(state: State, steps: int, policy: Policy) -> Iterator[State]:
-    for step in range(STEPS - steps, STEPS):
+    for step in range(steps):
         after = state.applied(policy(state, step))
         if after is None:
             return

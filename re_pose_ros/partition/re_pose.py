@@ -8,7 +8,7 @@ clusters, a multiple-choice knapsack for the networks, parallel offload. Everyth
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
@@ -33,7 +33,7 @@ from re_pose_ros.partition.blocks import Chosen, by_rule, chosen_blocks
 from re_pose_ros.partition.clusters import Clusters
 from re_pose_ros.partition.groups import Groups, Objects, class_counts
 from re_pose_ros.partition.looks import Looks, grid_looks, region_looks
-from re_pose_ros.partition.outlook import Choices, Conditions, outlook
+from re_pose_ros.partition.outlook import Choices, Conditions
 from re_pose_ros.partition.policies import Refiner, followed, greedy, refined
 from re_pose_ros.partition.refine import STEPS, State, Terms
 from re_pose_ros.partition.workforce import Workforce
@@ -69,8 +69,6 @@ MOST_LAG = 0.5
 """Share of the budget that is set aside for that at most."""
 LEAST_LEFT = 0.2
 """Share of the budget that looks leave at least, as refining sees it."""
-FRESH_EVERY = 30
-"""In every so many frames fresh clusters are tried beside the groups of the frame before."""
 STEPS_ON = 2
 """Most changes per frame to the groups of the frame before; fresh clusters get more."""
 TERMS = Terms()
@@ -125,7 +123,7 @@ class RePose:
         self._last: FrameOutcome | None = None
         self._expected = ObjectDistribution.empty()
         self._labels: dict[int, int] = {}
-        self._since_fresh = 0
+        self._fresh = True
         self._share = 1.0
         self._lags: deque[float] = deque(maxlen=LAGS)
         self._seen_frames = 0
@@ -159,14 +157,12 @@ class RePose:
             workers, context.variants, left, self.settings.most_enlarged
         )
         objects = self._expected = self._objects(context)
-        everything = self._look_at_everything(context)
-        looks = self._looks(context, conditions, everything)
-        groups = self._groups(objects, context, conditions, looks)
-        chosen = self._chosen(groups, looks, conditions, workers)
+        offered = self._looks(context)
+        groups = self._groups(objects, context, conditions, offered[0])
+        chosen = self._best(groups, offered, conditions, workers)
         if not chosen.requests:
             nothing = Groups.of(_empty(context.frame_size), [])
-            grid = self._grid(context, conditions)
-            chosen = self._chosen(nothing, grid, conditions, workers)
+            chosen = self._best(nothing, self._grids(context), conditions, workers)
         self._share = chosen.share
         self.expected = self._expectation(chosen, groups)
         return list(chosen.requests)
@@ -233,35 +229,25 @@ class RePose:
             self._thumbnail = context.thumbnail
         return due
 
-    def _looks(self, context: PartitionContext, conditions: Conditions, everything: bool) -> Looks:
-        if everything:
-            return self._grid(context, conditions)
-        return region_looks(
+    def _looks(self, context: PartitionContext) -> list[Looks]:
+        """What is to be looked at: in one way, or in the best of several ways."""
+        if self._look_at_everything(context):
+            return self._grids(context)
+        regions = region_looks(
             self._coverage,
             self.settings.unseen_frames,
             LOOK_OVERLAP,
-            self._look_scale(context),
+            self.settings.whole_size / max(context.frame_size),
             max(self._seen_frames, 1),
         )
+        return [regions]
 
-    def _look_scale(self, context: PartitionContext) -> float:
-        return self.settings.whole_size / max(context.frame_size)
-
-    def _grid(self, context: PartitionContext, conditions: Conditions) -> Looks:
-        """The look at everything that promises most within the budget."""
-        grids = [
-            grid_looks(context.frame_size, per_side, LOOK_OVERLAP, 0.0, self._look_scale(context))
+    def _grids(self, context: PartitionContext) -> list[Looks]:
+        """Looks at everything, from one block to many small ones."""
+        return [
+            grid_looks(context.frame_size, per_side, LOOK_OVERLAP, 0.0)
             for per_side in range(1, MOST_PARTS + 1)
         ]
-        views = [
-            outlook(
-                Choices.of(grid.weight, grid.extent[:, 2:] - grid.extent[:, :2], conditions),
-                conditions,
-            )
-            for grid in grids
-        ]
-        best = max(range(len(grids)), key=lambda k: (views[k].value, -k))
-        return grids[best]
 
     def _groups(
         self,
@@ -286,29 +272,35 @@ class RePose:
         return state.groups
 
     def _beginning(self, kept: Objects, objects: ObjectDistribution, left: Conditions) -> State:
-        """The groups of the frame before, or, now and then if they are better, fresh clusters."""
-        self._since_fresh += 1
+        """The groups of the frame before, or, where there are none that still hold, clusters."""
         before = None
         if self._refiner is not None and self.options.tracking:
             before = carried_over(kept, objects.track_id, self._labels)
-        state = None if before is None else State.of(before, left)
-        if state is None or self._since_fresh >= FRESH_EVERY:
-            self._since_fresh = 0
-            fresh = clustered(
+        self._fresh = before is None
+        if before is None:
+            before = clustered(
                 kept,
                 objects.xyxy,
                 self.settings.bandwidth,
                 perspective=self.options.perspective,
             )
-            new = State.of(fresh, left)
-            if state is None or new.score(TERMS) > state.score(TERMS):
-                return new
-        return state
+        return State.of(before, left)
 
     def _refined(self, state: State) -> State:
         if self._refiner is None:
             return state
-        return self._refiner(state, STEPS if self._since_fresh == 0 else STEPS_ON)
+        return self._refiner(state, STEPS if self._fresh else STEPS_ON)
+
+    def _best(
+        self,
+        groups: Groups,
+        offered: Sequence[Looks],
+        conditions: Conditions,
+        workers: Mapping[str, int],
+    ) -> Chosen:
+        """The plan that is worth most, each with other looks; of equal ones the first."""
+        plans = [self._chosen(groups, looks, conditions, workers) for looks in offered]
+        return max(plans, key=lambda plan: plan.worth)
 
     def _chosen(
         self, groups: Groups, looks: Looks, conditions: Conditions, workers: Mapping[str, int]

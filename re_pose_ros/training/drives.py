@@ -217,7 +217,7 @@ class _Watched(RePose):
 
     def _beginning(self, kept: Objects, objects: ObjectDistribution, left: Conditions) -> State:
         state = super()._beginning(kept, objects, left)
-        step = 0 if self._since_fresh == 0 else STEPS - STEPS_ON
+        step = 0 if self._fresh else STEPS - STEPS_ON
         self.beginnings.append(Beginning(state, step, self._situation))
         return state
 
