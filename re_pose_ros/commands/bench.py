@@ -28,6 +28,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     what = bench.add_subparsers(required=True, metavar="what")
     _add_partition(what)
     _add_overhead(what)
+    _add_environment(what)
     _add_link(what)
     _add_coinference(what)
     _add_fine_tuning(what)
@@ -210,6 +211,20 @@ def _add_overhead(what: Commands[argparse.ArgumentParser]) -> None:
     overhead.set_defaults(act=_bench_overhead)
 
 
+def _add_environment(what: Commands[argparse.ArgumentParser]) -> None:
+    environment = what.add_parser(
+        "environment", help="steps per second of what the partitioner's agent is trained in"
+    )
+    add = environment.add_argument
+    add("--scenes", type=int, default=12, help="that drives go through")
+    add("--drives", type=int, default=60, help="whose frames episodes begin in")
+    add("--steps", type=int, default=1500, help="per replay")
+    add("--repeats", type=int, default=6, help="replays")
+    add("--seed", type=int, default=3)
+    add("--json", default="", metavar="FILE", help="for the result")
+    environment.set_defaults(act=_bench_environment)
+
+
 def _add_ablation(what: Commands[argparse.ArgumentParser]) -> None:
     ablation = what.add_parser(
         "ablation",
@@ -388,6 +403,16 @@ def _bench_overhead(arguments: argparse.Namespace) -> int:
         fusion=fusion,
     )
     bench_overhead(arguments.data, options, frames=arguments.frames, file=_file(arguments.json))
+    return 0
+
+
+def _bench_environment(arguments: argparse.Namespace) -> int:
+    from re_pose_ros.bench.environment import EnvironmentOptions, bench_environment
+
+    options = EnvironmentOptions(
+        arguments.scenes, arguments.drives, arguments.steps, arguments.repeats, arguments.seed
+    )
+    bench_environment(options, file=_file(arguments.json))
     return 0
 
 
