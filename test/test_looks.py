@@ -16,6 +16,7 @@ from re_pose_ros.partition.base import PartitionSettings
 from re_pose_ros.partition.groups import Floats, bin_middles
 from re_pose_ros.partition.looks import (
     LARGEST_SHARE,
+    MOST_UNKNOWN,
     SMALLEST_SHARE,
     UNKNOWN_OBJECTS,
     Looks,
@@ -161,6 +162,12 @@ def test_unknown_objects_are_of_all_octaves_alike(frame_size: tuple[int, int]) -
         longer = max(frame_size)
         assert there.min() >= SMALLEST_SHARE * longer and there.max() <= LARGEST_SHARE * longer
         assert np.ptp(sizes[sizes > 0]) == pytest.approx(0)
+
+
+def test_of_a_frame_that_is_seen_smaller_more_is_unknown() -> None:
+    counts = [unknown_sizes((3840, 2160), shown).sum() for shown in (2.0, 1.0, 0.5, 0.25, 0.01)]
+    expected = [UNKNOWN_OBJECTS * more for more in (1, 1, 2, 4)]
+    assert counts == pytest.approx([*expected, MOST_UNKNOWN])
 
 
 def test_no_looks() -> None:

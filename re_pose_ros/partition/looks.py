@@ -17,8 +17,12 @@ SMALLEST_SHARE, LARGEST_SHARE = 1 / 256, 1 / 16
 """Sizes of what may be where nobody has looked, as shares of the frame's longer side; between them,
 all octaves are taken for equally likely."""
 
-UNKNOWN_OBJECTS = 20.0
-"""How many of them a frame is thought to have before the first look."""
+UNKNOWN_OBJECTS, MOST_UNKNOWN = 20.0, 120.0
+"""How many of them a frame is thought to have before the first look, where a look at everything
+shows it in full resolution; where it shows it n times smaller, n times as many, since small things
+go unseen then, up to the most. Chosen on scenes of 3840x2160 with seeds from 501 on and looks of
+1280, where a third of that was too few if there is little time and much to find, and twice as many
+no better; by size because of the photos of the benchmark, in which as many were too many."""
 
 APPEARING = 0.2
 """Share of these that is thought to be there again where nobody has looked for as long as is
@@ -60,18 +64,33 @@ class Looks:
         return len(self.extent)
 
 
-def unknown_sizes(frame_size: tuple[int, int]) -> Floats:
-    """Expected number of unknown objects of a frame by size, shape (BINS,)."""
+def unknown_sizes(frame_size: tuple[int, int], shown: float = 1.0) -> Floats:
+    """Expected number of unknown objects of a frame by size, shape (BINS,).
+
+    Args:
+        frame_size: (width, height) in pixels.
+        shown: network-input pixels per image pixel of a look at all of it.
+    """
     longer = max(frame_size)
     sizes = bin_middles()
     there = (sizes >= SMALLEST_SHARE * longer) & (sizes <= LARGEST_SHARE * longer)
     if not there.any():
         there[int(np.abs(sizes - SMALLEST_SHARE * longer).argmin())] = True
-    return np.asarray(UNKNOWN_OBJECTS * there / there.sum())
+    count = min(UNKNOWN_OBJECTS / min(shown, 1.0), MOST_UNKNOWN)
+    return np.asarray(count * there / there.sum())
 
 
-def grid_looks(frame_size: tuple[int, int], per_side: int, overlap: float, scale: float) -> Looks:
-    """The whole frame as ``per_side`` x ``per_side`` blocks that overlap by so many pixels."""
+def grid_looks(
+    frame_size: tuple[int, int],
+    per_side: int,
+    overlap: float,
+    scale: float,
+    shown: float = 1.0,
+) -> Looks:
+    """The whole frame as ``per_side`` x ``per_side`` blocks that overlap by so many pixels.
+
+    ``scale`` is as of ``Looks``, ``shown`` as of ``unknown_sizes``.
+    """
     width, height = frame_size
     step_x, step_y = width / per_side, height / per_side
     extent = np.array(
@@ -86,7 +105,7 @@ def grid_looks(frame_size: tuple[int, int], per_side: int, overlap: float, scale
             for column in range(per_side)
         ]
     )
-    weight = np.tile(unknown_sizes(frame_size) / len(extent), (len(extent), 1))
+    weight = np.tile(unknown_sizes(frame_size, shown) / len(extent), (len(extent), 1))
     return Looks(extent, weight, np.ones(len(extent), bool), scale)
 
 
@@ -111,7 +130,7 @@ def region_looks(
         coverage: when each part was last seen.
         unseen_frames: for how many frames a part may go unseen.
         overlap: by how many pixels looks reach into their neighbours.
-        scale: as of ``Looks``.
+        scale: as of ``Looks``; that of a look at everything.
         seen_frames: how many were looked at so far, at least 1.
     """
     per_side = regions_per_side(unseen_frames)
@@ -137,7 +156,7 @@ def region_looks(
     shares = (extent[:, 2:] - extent[:, :2]).prod(axis=1) / math.prod(coverage.frame_size)
     waited = np.minimum(np.array(ages) / max(unseen_frames, 1), 1.0)
     there = shares * np.maximum(APPEARING * waited, MISSED / seen_frames)
-    weight = there[:, None] * unknown_sizes(coverage.frame_size)
+    weight = there[:, None] * unknown_sizes(coverage.frame_size, scale)
     return Looks(extent, weight, np.arange(len(blocks)) < required, scale)
 
 

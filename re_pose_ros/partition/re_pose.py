@@ -237,17 +237,21 @@ class RePose:
             self._coverage,
             self.settings.unseen_frames,
             LOOK_OVERLAP,
-            self.settings.whole_size / max(context.frame_size),
+            self._look_scale(context),
             max(self._seen_frames, 1),
         )
         return [regions]
 
     def _grids(self, context: PartitionContext) -> list[Looks]:
         """Looks at everything, from one block to many small ones."""
+        shown = self._look_scale(context)
         return [
-            grid_looks(context.frame_size, per_side, LOOK_OVERLAP, 0.0)
+            grid_looks(context.frame_size, per_side, LOOK_OVERLAP, 0.0, shown)
             for per_side in range(1, MOST_PARTS + 1)
         ]
+
+    def _look_scale(self, context: PartitionContext) -> float:
+        return self.settings.whole_size / max(context.frame_size)
 
     def _groups(
         self,
