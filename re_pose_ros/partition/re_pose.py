@@ -29,7 +29,7 @@ from re_pose_ros.geometry import Block, enclosing_block
 from re_pose_ros.partition.agent import Agent
 from re_pose_ros.partition.base import FrameOutcome, PartitionContext, PartitionSettings
 from re_pose_ros.partition.beginnings import carried_over, clustered, labels_of
-from re_pose_ros.partition.blocks import Chosen, by_rule, chosen_blocks
+from re_pose_ros.partition.blocks import TOLERATED, Chosen, by_rule, chosen_blocks
 from re_pose_ros.partition.clusters import Clusters
 from re_pose_ros.partition.groups import Groups, Objects, class_counts
 from re_pose_ros.partition.looks import Looks, grid_looks, region_looks
@@ -302,9 +302,13 @@ class RePose:
         conditions: Conditions,
         workers: Mapping[str, int],
     ) -> Chosen:
-        """The plan that is worth most, each with other looks; of equal ones the first."""
+        """Of plans with different looks, the best that is in time; where none is, the soonest."""
         plans = [self._chosen(groups, looks, conditions, workers) for looks in offered]
-        return max(plans, key=lambda plan: plan.worth)
+        latest = self.settings.budget_ms * (1 + TOLERATED)
+        in_time = [plan for plan in plans if plan.makespan_ms <= latest]
+        if not in_time:
+            return min(plans, key=lambda plan: plan.makespan_ms)
+        return max(in_time, key=lambda plan: plan.worth)
 
     def _chosen(
         self, groups: Groups, looks: Looks, conditions: Conditions, workers: Mapping[str, int]
