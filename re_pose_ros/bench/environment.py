@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from re_pose_ros.bench.command import check_writable
@@ -125,8 +126,8 @@ def _replay(
     return taken
 
 
-def _summary(taken: np.ndarray[Any, np.dtype[np.float64]], options: EnvironmentOptions) -> Any:
-    """Steps per second, of (replays, chunks) seconds."""
+def _summary(taken: NDArray[np.float64], options: EnvironmentOptions) -> dict[str, Any]:
+    """Steps per second; ``taken`` (replays, chunks) are seconds."""
     return {
         "least": round(options.steps / float(taken.min(axis=0).sum())),
         "runs": [round(options.steps / float(own.sum())) for own in taken],

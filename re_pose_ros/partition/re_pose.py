@@ -158,6 +158,7 @@ class RePose:
         )
         objects = self._expected = self._objects(context)
         offered = self._looks(context)
+        # Which look at everything is taken depends on the groups: refine for the smallest.
         groups = self._groups(objects, context, conditions, offered[0])
         chosen = self._best(groups, offered, conditions, workers)
         if not chosen.requests:
