@@ -98,12 +98,13 @@ class Agent:
             rows: (K, GROUP_FEATURES), K at least 1.
             frame: (FRAME_FEATURES,).
         """
-        around = np.broadcast_to(frame, (len(rows), len(frame)))
-        own = np.tanh(self._apply("group.0", np.concatenate([rows, around], axis=1)))
-        own = np.tanh(self._apply("group.1", own))
+        around = np.empty((len(rows), GROUP_FEATURES + FRAME_FEATURES), np.float32)
+        around[:, :GROUP_FEATURES], around[:, GROUP_FEATURES:] = rows, frame
+        both = np.empty((len(rows), 2 * HIDDEN), np.float32)
+        own = np.tanh(self._apply("group.0", around))
+        own = np.tanh(self._apply("group.1", own), out=both[:, :HIDDEN])
         pooled = np.concatenate([own.mean(axis=0), own.max(axis=0), frame])
-        whole = np.tanh(self._apply("all.0", pooled))
-        both = np.concatenate([own, np.broadcast_to(whole, (len(rows), HIDDEN))], axis=1)
+        both[:, HIDDEN:] = whole = np.tanh(self._apply("all.0", pooled))
         choice = self._apply("choice.1", np.tanh(self._apply("choice.0", both)))
         choice += self._gain * rows[:, GAINS]
         stop = self._apply("stop.0", whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -270,7 +271,7 @@ def _solved(
     send = np.array([costs.sending_ms(worker, 1.0) for worker in task.workers])
     send += costs.encode_ms(1.0)
     # While the first blocks travel nobody works; later ones travel while others are worked on.
-    typical = float(np.median(task.pixels.min(axis=1))) * float(send.mean())
+    typical = median(task.pixels.min(axis=1).tolist()) * float(send.mean())
     offset = typical * np.arange(1, len(task.workers) + 1)
     price = PRICE_OF_BUDGET * float(task.expected.sum()) / settings.budget_ms
     options = Options(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -64,6 +65,7 @@ class Looks:
         return len(self.extent)
 
 
+@lru_cache(64)
 def unknown_sizes(frame_size: tuple[int, int], shown: float = 1.0) -> Floats:
     """Expected number of unknown objects of a frame by size, shape (BINS,).
 
@@ -77,7 +79,9 @@ def unknown_sizes(frame_size: tuple[int, int], shown: float = 1.0) -> Floats:
     if not there.any():
         there[int(np.abs(sizes - SMALLEST_SHARE * longer).argmin())] = True
     count = min(UNKNOWN_OBJECTS / min(shown, 1.0), MOST_UNKNOWN)
-    return np.asarray(count * there / there.sum())
+    sizes = np.asarray(count * there / there.sum())
+    sizes.setflags(write=False)
+    return sizes
 
 
 def grid_looks(

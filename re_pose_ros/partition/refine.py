@@ -337,7 +337,8 @@ def _group_features(state: State) -> Floats:
     features[10] = work * work_share
     features[11] = send * (8 / budget)
     features[12] = np.log2(scale)
-    features[GAINS] = np.stack([merge_gain, split_gain]) * (16 / total)
+    features[GAINS] = merge_gain, split_gain
+    features[GAINS] *= 16 / total
     features[15] = _gap_shares(state)
     features[16] = choices.work[:, 0] * work_share
     features[17] = net <= 0
@@ -351,8 +352,8 @@ def _gap_shares(state: State) -> Floats:
     """What merging each group with its closest would show needlessly, as a share of both."""
     if len(state.groups) < 2:
         return np.zeros(len(state.groups))
-    extent, areas = state.joined.extent, state.groups.sides.prod(axis=1)
-    around = (extent[:, 2:] - extent[:, :2]).prod(axis=1)
+    (left, top, right, bottom), (width, height) = state.joined.extent.T, state.groups.sides.T
+    areas, around = width * height, (right - left) * (bottom - top)
     return np.asarray(around / (areas + areas[state.closest]) - 1)
 
 

@@ -35,6 +35,7 @@ class Workforce:
         self._profiles: dict[str, Profile] = {}
         self._worth: Worth | None = None
         self._tables: dict[str, Floats] = {}
+        self._pace: _Pace | None = None
         self.experience = Experience()
 
     def meet(self, profiles: Mapping[str, Profile]) -> None:
@@ -43,7 +44,7 @@ class Workforce:
             if self._profiles.get(name) is not profile:
                 self._profiles[name] = profile
                 self.costs.set_profile(name, profile)
-                self._worth = None
+                self._worth = self._pace = None
                 self._tables.clear()
 
     def worth(self, variants: tuple[Variant, ...], most_enlarged: float) -> Worth:
@@ -54,11 +55,13 @@ class Workforce:
             worth = self._worth = Worth.of(variants, recall, most_enlarged)
         return worth
 
-    def _renew_worth(self) -> None:
+    def _renew(self) -> None:
         """With what was learned since, now, since nobody waits, and not when a frame does."""
         if self._worth is not None:
             recall = self.experience.corrected(self._profiled)
             self._worth = Worth.of(self._worth.variants, recall, self._worth.most_enlarged)
+        if self._pace is not None:
+            self._pace = _pace(self.costs, self._pace.workers, self._pace.variants)
 
     def recall(self, variant: Variant | None, sizes: Floats) -> Floats:
         """As ``distribution.detectability.Recall``."""
@@ -79,25 +82,16 @@ class Workforce:
         most_enlarged: float,
     ) -> Conditions:
         """What there is to look with, as refining groups sees it; ``workers`` with their slots."""
-        names = list(workers)
-        nominal = np.array([[profiled_pixels(variant) for variant in variants]])
-        times = self.costs.compute_times(names, variants, np.concatenate([nominal, nominal / 2]))
-        at_nominal, at_half = times[:, 0], times[:, 1]
-        fastest = int(np.where(np.isfinite(at_nominal), at_nominal, 0.0).sum(axis=1).argmin())
-        slope = (at_nominal[fastest] - at_half[fastest]) / (nominal[0] / 2)
-        base = at_nominal[fastest] - slope * nominal[0]
-        both = np.isfinite(at_nominal[fastest]) & np.isfinite(at_nominal)
-        ratio = np.divide(at_nominal[fastest], at_nominal, where=both, out=np.zeros(both.shape))
-        speeds = ratio.sum(axis=1) / np.maximum(both.sum(axis=1), 1)
-        send = self.costs.encode_ms(1.0) + float(
-            np.mean([self.costs.sending_ms(name, 1.0) for name in names])
-        )
+        names = tuple(workers)
+        pace = self._pace
+        if pace is None or (pace.workers, pace.variants) != (names, variants):
+            pace = self._pace = _pace(self.costs, names, variants)
         return Conditions(
             self.worth(variants, most_enlarged),
-            base,
-            slope,
-            send,
-            np.sort(speeds)[::-1],
+            pace.base_ms,
+            pace.pixel_ms,
+            pace.send_ms,
+            pace.speeds,
             sum(workers.values()),
             budget_ms,
         )
@@ -105,7 +99,6 @@ class Workforce:
     def observe(self, outcome: FrameOutcome, expected: ObjectDistribution) -> None:
         """Take what the blocks of a frame took, and what was found of what was expected."""
         self.experience.take(expected, outcome.detections, outcome.blocks, outcome.answered)
-        self._renew_worth()
         sums: dict[str, _Sums] = {}
         for planned, came in zip(outcome.blocks, outcome.outcomes, strict=False):
             worker, request = planned.slot.worker, planned.request
@@ -132,6 +125,7 @@ class Workforce:
         self._take(sums)
         if outcome.overhead_ms is not None and outcome.overhead_ms >= 0:
             self.costs.observe_overhead(outcome.overhead_ms)
+        self._renew()
 
     def _take(self, sums: Mapping[str, _Sums]) -> None:
         """One observation per frame of each level, since single blocks stray."""
@@ -152,6 +146,33 @@ class Workforce:
         encoded = sum(own.encoded_pixels for own in sums.values())
         if encoded:
             self.costs.observe_encoding(sum(own.encode_ms for own in sums.values()), encoded)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pace:
+    """How fast W workers are with V variants; see ``Conditions``."""
+
+    workers: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    base_ms: Floats
+    pixel_ms: Floats
+    send_ms: float
+    speeds: Floats
+
+
+def _pace(costs: CostModel, workers: tuple[str, ...], variants: tuple[Variant, ...]) -> _Pace:
+    """The line of the fastest worker's times, and how fast the others are beside it."""
+    nominal = np.array([[profiled_pixels(variant) for variant in variants]])
+    times = costs.compute_times(workers, variants, np.concatenate([nominal, nominal / 2]))
+    at_nominal, at_half = times[:, 0], times[:, 1]
+    fastest = int(np.where(np.isfinite(at_nominal), at_nominal, 0.0).sum(axis=1).argmin())
+    slope = (at_nominal[fastest] - at_half[fastest]) / (nominal[0] / 2)
+    base = at_nominal[fastest] - slope * nominal[0]
+    both = np.isfinite(at_nominal[fastest]) & np.isfinite(at_nominal)
+    ratio = np.divide(at_nominal[fastest], at_nominal, where=both, out=np.zeros(both.shape))
+    speeds = ratio.sum(axis=1) / np.maximum(both.sum(axis=1), 1)
+    send = costs.encode_ms(1.0) + float(np.mean([costs.sending_ms(name, 1.0) for name in workers]))
+    return _Pace(workers, variants, base, slope, send, np.sort(speeds)[::-1])
 
 
 @dataclass(slots=True)
