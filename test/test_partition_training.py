@@ -389,6 +389,7 @@ def test_the_report_tells_of_all_methods(
     assert result["errors"]["greedy"] == {"found": 0, "frame": 0}
     searched = result["searched"]
     assert searched["annealing"]["score"] >= searched["none"]["score"]
+    assert searched["hindsight"]["frame"] >= searched["none"]["frame"]
     made = {path.stem: json.loads(path.with_suffix(".json").read_text())}
     content = partition_report.report(result, made, path.stem, "a test")
     partition_report.write(content, tmp_path)
