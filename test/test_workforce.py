@@ -72,6 +72,28 @@ def test_a_slower_worker_changes_the_speeds_and_no_other() -> None:
     assert how.speeds.tolist() == pytest.approx([1.0, 0.5, 0.25 / 3], rel=0.05)
 
 
+def test_conditions_follow_what_was_observed_since_they_were_asked_for() -> None:
+    where = cases.context(SPEEDS)
+    made, late = known(where), known(where)
+    before = conditions(made, where)
+    for workforce in 4 * (made, late):
+        outcome = BlockOutcome(True, 500.0, 20.0, 25_000, 2.0)
+        workforce.observe(came(outcome), ObjectDistribution.empty())
+    after, fresh = conditions(made, where), conditions(late, where)
+    assert after.speeds.tolist() == fresh.speeds.tolist() != before.speeds.tolist()
+    assert after.send_ms == fresh.send_ms != before.send_ms
+    assert after.base_ms.tolist() == fresh.base_ms.tolist()
+
+
+def test_conditions_are_of_the_workers_and_variants_asked_for() -> None:
+    where = cases.context(SPEEDS)
+    made = known(where)
+    assert len(conditions(made, where).speeds) == len(SPEEDS)
+    fewer = replace(where, workers={"edge_0": 8}, variants=where.variants[1:])
+    how = conditions(made, fewer)
+    assert how.speeds.tolist() == [1.0] and len(how.base_ms) == len(where.variants) - 1
+
+
 def test_a_profile_that_is_new_is_taken() -> None:
     where = cases.context(SPEEDS)
     made = known(where)

@@ -128,7 +128,7 @@ def changed_share(
     The median difference is taken off first, as light and exposure change all cells alike.
     """
     difference = (now.astype(np.int16) - before).ravel()
-    ordered = np.sort(difference)  # a fifth of the time of numpy.median
-    middle = len(ordered) // 2
-    median = (int(ordered[(len(ordered) - 1) // 2]) + int(ordered[middle])) / 2
-    return float(np.count_nonzero(np.abs(difference - median) > threshold) / len(difference))
+    count = len(difference)
+    ordered = np.sort(difference)  # numpy.median takes longer
+    median = (int(ordered[(count - 1) // 2]) + int(ordered[count // 2])) / 2
+    return np.count_nonzero(np.abs(difference - median) > threshold) / count

@@ -98,10 +98,10 @@ class Agent:
             rows: (K, GROUP_FEATURES), K at least 1.
             frame: (FRAME_FEATURES,).
         """
-        around = np.empty((len(rows), GROUP_FEATURES + FRAME_FEATURES), np.float32)
-        around[:, :GROUP_FEATURES], around[:, GROUP_FEATURES:] = rows, frame
+        seen = np.empty((len(rows), GROUP_FEATURES + FRAME_FEATURES), np.float32)
+        seen[:, :GROUP_FEATURES], seen[:, GROUP_FEATURES:] = rows, frame
         both = np.empty((len(rows), 2 * HIDDEN), np.float32)
-        own = np.tanh(self._apply("group.0", around))
+        own = np.tanh(self._apply("group.0", seen))
         own = np.tanh(self._apply("group.1", own), out=both[:, :HIDDEN])
         pooled = np.concatenate([own.mean(axis=0), own.max(axis=0), frame])
         both[:, HIDDEN:] = whole = np.tanh(self._apply("all.0", pooled))

@@ -67,7 +67,7 @@ class Looks:
 
 @lru_cache(64)
 def unknown_sizes(frame_size: tuple[int, int], shown: float = 1.0) -> Floats:
-    """Expected number of unknown objects of a frame by size, shape (BINS,).
+    """Expected number of unknown objects of a frame by size, shape (BINS,), read-only.
 
     Args:
         frame_size: (width, height) in pixels.
